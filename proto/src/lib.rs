@@ -1,0 +1,22 @@
+//! What the agent and the aggregator agree on: the stream's messages, the Arrow schema of
+//! every signal, how attribute values are written, and ids.
+//!
+//! One schema serves the wire, the aggregator's memory and Parquet. This crate does no IO,
+//! spawns nothing and knows neither process.
+
+pub mod attributes;
+pub mod ids;
+pub mod payload;
+pub mod rebuild;
+pub mod schema;
+pub mod signal;
+pub mod time;
+
+/// The generated messages of `meridian.v1` (proto/meridian/v1/stream.proto).
+#[expect(missing_docs, clippy::all, reason = "generated code")]
+pub mod stream {
+    tonic::include_proto!("meridian.v1");
+}
+
+/// The newest revision of the stream that this release speaks.
+pub const PROTOCOL: u32 = 1;
