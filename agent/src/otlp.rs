@@ -1,0 +1,22 @@
+//! OTLP as bytes: what a client sent is checked, stored and turned into rows by walking the
+//! protobuf encoding in place.
+//!
+//! - [`check`] says whether a request is OTLP and leaves out the items that cannot be kept.
+//! - [`json_to_protobuf`] turns the JSON encoding into the protobuf one.
+//! - [`RowBuilder`] fills the Arrow columns of `meridian_proto::schema`.
+//!
+//! Requests are never materialised as owned structs. This module does no IO, knows no
+//! transport and spawns nothing.
+
+mod check;
+mod descriptors;
+mod json;
+mod rejections;
+mod rows;
+mod wire;
+
+pub use check::{CheckLimits, Checked, check};
+pub use json::{JsonFault, json_to_protobuf};
+pub use rejections::Rejections;
+pub use rows::{Origin, RowBuilder};
+pub use wire::Malformed;

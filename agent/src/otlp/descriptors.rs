@@ -1,0 +1,1 @@
+//! The messages of OTLP as tables. No bytes are read here.
