@@ -1,0 +1,56 @@
+//! What a query sees of a table: the files of one Delta version and the rows in memory that
+//! this version does not hold. A view never changes after it was taken.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use chrono::NaiveDate;
+use object_store::path::Path;
+
+/// A consistent state of one table: each row is in it exactly once.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// The Delta version of the files; -1 before the table exists.
+    pub version: i64,
+    /// The committed rows.
+    pub files: Arc<Vec<Arc<DataFile>>>,
+    /// The rows that are not yet committed.
+    pub hot: Vec<Arc<HotBatch>>,
+}
+
+/// A Parquet file of a table. Its columns are those of `schema::of` with plain strings for
+/// dictionaries, without `region`, which like `date` is a partition value and not in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataFile {
+    /// The full path in `Store::object_store`.
+    pub path: Path,
+    /// Bytes.
+    pub size: u64,
+    /// Partition: the UTC day of the rows.
+    pub date: NaiveDate,
+    /// Partition: the region of the rows.
+    pub region: String,
+    /// How many rows.
+    pub rows: u64,
+    /// Least value of the time column, microseconds since the epoch.
+    pub time_min: i64,
+    /// Greatest value of the time column, microseconds since the epoch.
+    pub time_max: i64,
+    /// Least and greatest service name; `None` where unknown (rows without one do not count).
+    pub service_min: Option<String>,
+    /// See `service_min`.
+    pub service_max: Option<String>,
+}
+
+/// Rows of one agent that are in memory, with the schema `schema::of(signal)`.
+#[derive(Debug)]
+pub struct HotBatch {
+    /// The rows; `region` is a column, `date` is not.
+    pub batch: RecordBatch,
+    /// The region of all rows.
+    pub region: String,
+    /// Least value of the time column, microseconds since the epoch.
+    pub time_min: i64,
+    /// Greatest value of the time column, microseconds since the epoch.
+    pub time_max: i64,
+}
