@@ -1,0 +1,82 @@
+//! Wall-clock time, so that a test can set it.
+//!
+//! It does not sleep: waiting is `tokio::time`, which tests pause by themselves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Tells the time of day. Clones of a manual clock share one hand.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Manual(Arc<AtomicU64>),
+}
+
+/// Moves a clock made by [`Clock::manual`], also backwards.
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<AtomicU64>);
+
+impl Clock {
+    /// The machine's clock.
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands still at `start_unix_nanos` until its hand is moved.
+    pub fn manual(start_unix_nanos: u64) -> (Self, ManualClock) {
+        let nanos = Arc::new(AtomicU64::new(start_unix_nanos));
+        (Self(Source::Manual(Arc::clone(&nanos))), ManualClock(nanos))
+    }
+
+    /// Nanoseconds since 1970-01-01 UTC; 0 on a machine whose clock stands before that.
+    pub fn now_unix_nanos(&self) -> u64 {
+        match &self.0 {
+            Source::System => system_unix_nanos(),
+            Source::Manual(nanos) => nanos.load(Ordering::SeqCst),
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the machine's clock"
+)]
+fn system_unix_nanos() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl ManualClock {
+    pub fn set(&self, unix_nanos: u64) {
+        self.0.store(unix_nanos, Ordering::SeqCst);
+    }
+
+    pub fn advance(&self, by: Duration) {
+        let nanos = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.0.fetch_add(nanos, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_moves_for_all_its_clones() {
+        let (clock, hand) = Clock::manual(1_000);
+        let other = clock.clone();
+        hand.advance(Duration::from_micros(2));
+        assert_eq!(other.now_unix_nanos(), 3_000);
+        hand.set(5);
+        assert_eq!(clock.now_unix_nanos(), 5);
+    }
+
+    #[test]
+    fn the_system_clock_is_past_2025() {
+        assert!(Clock::system().now_unix_nanos() > 1_735_689_600_000_000_000);
+    }
+}
