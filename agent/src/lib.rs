@@ -1,4 +1,8 @@
 //! The agent: one per node, OTLP in, a durable spool, exporters out.
+//!
+//! `app` is the only module that knows all the parts; receivers and exporters meet in the
+//! spool and nowhere else. Nothing here answers questions: that is the aggregator's work.
 
+pub mod ledger;
 pub mod otlp;
 pub mod spool;
