@@ -1,1 +1,20 @@
-//! Placeholder.
+//! What the tests of the whole system need: real processes with generated configuration,
+//! load, a proxy that cuts connections, and readers of answers and ledgers.
+//!
+//! Nothing here knows how a process works inside: everything goes through files, signals
+//! and the network, as a user's would.
+
+pub mod agent;
+pub mod aggregator;
+pub mod answers;
+pub mod fake_agent;
+pub mod lab;
+pub mod ledger;
+pub mod load;
+pub mod metrics;
+pub mod otlp;
+pub mod peers;
+pub mod ports;
+pub mod process;
+pub mod proxy;
+pub mod wait;

@@ -1,0 +1,18 @@
+# The commands of this project; each says what it does while it takes long.
+# CONTRIBUTING.md describes them, and the variables that they heed.
+
+.PHONY: help demo test lint
+
+help:
+	@echo "make demo   three regions, instrumented applications and live answers on this machine"
+	@echo "make test   install what the tests need and run everything"
+	@echo "make lint   formatting, clippy, dependency rules"
+
+demo:
+	@scripts/demo
+
+test:
+	@scripts/test
+
+lint:
+	@scripts/lint

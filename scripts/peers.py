@@ -1,0 +1,170 @@
+"""Installs the real peers of the tests and the demo, once, by name, into the cache.
+
+    peers.py demo | test | cargo-deny
+
+Writes CARGO_TARGET_DIR/peers.json: where each peer is, and which were left out and why.
+The system tests read it. Installs nothing outside MERIDIAN_CACHE.
+"""
+
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+CACHE = pathlib.Path(os.environ["MERIDIAN_CACHE"])
+TARGET = pathlib.Path(os.environ["CARGO_TARGET_DIR"])
+GO_BIN = CACHE / "gobin"
+VENV_PYTHON = CACHE / "venv" / "bin" / "python"
+
+
+def say(text):
+    print(f"==> {text}", file=sys.stderr, flush=True)
+
+
+def versions():
+    lines = (pathlib.Path(__file__).parent / "versions.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+VERSION = versions()
+
+
+class Unavailable(Exception):
+    """A peer that this machine cannot have; the text says why."""
+
+
+def run(command, what, **options):
+    """Runs quietly; on failure shows the end of what the command said."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", **options)
+    if done.returncode != 0:
+        tail = "\n".join(done.stdout.splitlines()[-15:])
+        raise Unavailable(f"{what} failed:\n{tail}")
+
+
+def installed(marker, wanted):
+    return marker.exists() and marker.read_text() == wanted
+
+
+def python_environment():
+    """The OpenTelemetry SDK, and two readers of Delta tables that are not ours."""
+    packages = [
+        f"opentelemetry-sdk=={VERSION['OPENTELEMETRY_PYTHON']}",
+        f"opentelemetry-exporter-otlp-proto-grpc=={VERSION['OPENTELEMETRY_PYTHON']}",
+        f"opentelemetry-exporter-otlp-proto-http=={VERSION['OPENTELEMETRY_PYTHON']}",
+        f"deltalake=={VERSION['DELTALAKE']}",
+        f"duckdb=={VERSION['DUCKDB']}",
+    ]
+    marker, wanted = CACHE / "venv" / "installed", "\n".join(packages)
+    if installed(marker, wanted) and VENV_PYTHON.exists():
+        return VENV_PYTHON
+    say("installing the OpenTelemetry SDK for Python (half a minute)")
+    try:
+        run([sys.executable, "-m", "venv", str(CACHE / "venv")], "python3 -m venv")
+    except Unavailable as fault:
+        shutil.rmtree(CACHE / "venv", ignore_errors=True)
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        sys.exit(f"{fault}\npython3 cannot make virtual environments here. On Debian or Ubuntu:\n"
+                 f"    apt-get install python{version}-venv")
+    try:
+        run([str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+             *packages], "pip install")
+    except Unavailable as fault:
+        sys.exit(str(fault))
+    marker.write_text(wanted)
+    return VENV_PYTHON
+
+
+def go(arguments, what, **environment):
+    if shutil.which("go") is None:
+        raise Unavailable("Go is not installed")
+    GO_BIN.mkdir(exist_ok=True)
+    run(["go", *arguments], what,
+        env={**os.environ, "GOBIN": str(GO_BIN), "CGO_ENABLED": "0", **environment})
+
+
+def go_tool(name, package, version, duration):
+    path, marker = GO_BIN / name, GO_BIN / f".{name}.installed"
+    if not (path.exists() and installed(marker, version)):
+        if shutil.which("go") is not None:
+            say(f"installing {name} {version} ({duration})")
+        go(["install", f"{package}@{version}"], f"go install {name}")
+        marker.write_text(version)
+    return path
+
+
+def telemetrygen():
+    package = "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen"
+    return go_tool("telemetrygen", package, VERSION["TELEMETRYGEN"], "half a minute")
+
+
+def minio():
+    return go_tool("minio", "github.com/minio/minio", VERSION["MINIO"], "two to five minutes")
+
+
+def collector():
+    """A stock Collector, built from its core modules with its own builder."""
+    version = VERSION["COLLECTOR"]
+    path, marker = GO_BIN / "otelcol", GO_BIN / ".otelcol.installed"
+    if path.exists() and installed(marker, version):
+        return path
+    builder = go_tool("builder", "go.opentelemetry.io/collector/cmd/builder", version, "half a minute")
+    say(f"building the OpenTelemetry Collector {version} (a minute or two)")
+    core = "go.opentelemetry.io/collector"
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = pathlib.Path(folder) / "builder.yaml"
+        manifest.write_text("\n".join([
+            f"dist: {{name: otelcol, output_path: {folder}/out, version: {version[1:]}}}",
+            f"receivers: [{{gomod: {core}/receiver/otlpreceiver {version}}}]",
+            f"exporters: [{{gomod: {core}/exporter/otlpexporter {version}}},"
+            f" {{gomod: {core}/exporter/otlphttpexporter {version}}}]", ""]))
+        run([str(builder), f"--config={manifest}"], "builder",
+            env={**os.environ, "CGO_ENABLED": "0"})
+        shutil.copy(pathlib.Path(folder) / "out" / "otelcol", path)
+    marker.write_text(version)
+    return path
+
+
+def cargo_deny():
+    path, marker = CACHE / "tools" / "bin" / "cargo-deny", CACHE / "tools" / ".cargo-deny.installed"
+    if path.exists() and installed(marker, VERSION["CARGO_DENY"]):
+        return path
+    say(f"installing cargo-deny {VERSION['CARGO_DENY']} (five minutes on 2 cores)")
+    subprocess.run(["cargo", "install", "--quiet", "--locked", "--root", str(CACHE / "tools"),
+                    f"cargo-deny@{VERSION['CARGO_DENY']}"], check=True,
+                   env={key: value for key, value in os.environ.items() if key != "CARGO_TARGET_DIR"})
+    marker.write_text(VERSION["CARGO_DENY"])
+    return path
+
+
+def install_for_tests():
+    peers, left_out = {"python": str(python_environment())}, {}
+    for name, install in [("telemetrygen", telemetrygen), ("otelcol", collector), ("minio", minio)]:
+        try:
+            peers[name] = str(install())
+        except Unavailable as reason:
+            left_out[name] = str(reason)
+            say(f"left out: {name}: {reason}")
+    TARGET.mkdir(parents=True, exist_ok=True)
+    (TARGET / "peers.json").write_text(json.dumps({"peers": peers, "left_out": left_out}, indent=1))
+
+
+def main():
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / ".lock", "w") as lock:
+        # Two checkouts may install at the same time; the second waits and finds all there.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        {"demo": python_environment, "test": install_for_tests, "cargo-deny": cargo_deny}[sys.argv[1]]()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except subprocess.CalledProcessError as fault:
+        sys.exit(fault.returncode)

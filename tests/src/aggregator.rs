@@ -1,0 +1,129 @@
+//! A real aggregator process with a generated configuration, which survives its crashes: the
+//! store and the ports stay.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use crate::agent::ready;
+use crate::answers::Answers;
+use crate::lab::Lab;
+use crate::ports::free_address;
+use crate::process::Process;
+
+/// What an aggregator is told.
+#[derive(Debug, Clone)]
+pub struct AggregatorSpec {
+    /// Also the name of its log.
+    pub name: String,
+    /// The regions that are expected to report.
+    pub regions: Vec<String>,
+    /// `file://…` or `s3://…`; a folder of its own in the lab where this is empty.
+    pub store_url: String,
+    /// How long rows wait for company before they are committed.
+    pub commit_interval: String,
+    /// Further top-level YAML.
+    pub more: String,
+    /// Environment variables, such as credentials of an object store.
+    pub environment: Vec<(String, String)>,
+}
+
+impl AggregatorSpec {
+    /// An aggregator with a store of its own, which commits often.
+    pub fn new(name: &str, regions: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            regions: regions.iter().map(|region| (*region).to_owned()).collect(),
+            store_url: String::new(),
+            commit_interval: "1s".to_owned(),
+            more: String::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    fn yaml(&self, store_url: &str, ingest: SocketAddr, http: SocketAddr) -> String {
+        format!(
+            "listen: {{ ingest: {ingest}, http: {http} }}\n\
+             store: {{ url: \"{store_url}\", commit_interval: {} }}\n\
+             regions: [{}]\n{}",
+            self.commit_interval,
+            self.regions.join(", "),
+            self.more
+        )
+    }
+}
+
+/// A running aggregator.
+pub struct Aggregator {
+    /// Its process.
+    pub process: Process,
+    spec: AggregatorSpec,
+    ingest: SocketAddr,
+    http: SocketAddr,
+    config: PathBuf,
+    lab: Arc<Lab>,
+}
+
+impl Aggregator {
+    /// Writes the configuration, starts the process and waits until it is ready.
+    pub async fn start(lab: &Arc<Lab>, spec: AggregatorSpec) -> Result<Self> {
+        let (ingest, http) = (free_address(), free_address());
+        let store_url = match spec.store_url.as_str() {
+            "" => format!("file://{}", lab.path(&format!("{}.store", spec.name)).display()),
+            url => url.to_owned(),
+        };
+        let yaml = spec.yaml(&store_url, ingest, http);
+        let config = lab.write(&format!("{}.yaml", spec.name), &yaml)?;
+        let process = launch(lab, &spec, &config)?;
+        let aggregator = Self {
+            process,
+            spec,
+            ingest,
+            http,
+            config,
+            lab: Arc::clone(lab),
+        };
+        aggregator.ready().await?;
+        Ok(aggregator)
+    }
+
+    /// Starts the process again, after it was killed or has ended.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process = launch(&self.lab, &self.spec, &self.config)?;
+        self.ready().await
+    }
+
+    /// Where agents connect.
+    pub fn ingest(&self) -> SocketAddr {
+        self.ingest
+    }
+
+    /// Where people ask.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The folder of the tables, if they are in a folder of their own.
+    pub fn store(&self) -> PathBuf {
+        self.lab.path(&format!("{}.store", self.spec.name))
+    }
+
+    /// A client that asks.
+    pub fn answers(&self) -> Answers {
+        Answers::new(self.http)
+    }
+
+    async fn ready(&self) -> Result<()> {
+        ready(&self.spec.name, self.http).await
+    }
+}
+
+fn launch(lab: &Lab, spec: &AggregatorSpec, config: &std::path::Path) -> Result<Process> {
+    let mut command = Command::new(Process::binary("meridian-aggregator")?);
+    command.arg("--config").arg(config);
+    command.envs(spec.environment.iter().map(|(key, value)| (key, value)));
+    Process::start(&spec.name, &mut command, &lab.path(&format!("{}.log", spec.name)))
+}

@@ -1,0 +1,15 @@
+//! The whole system from outside: one binary, because every test binary is linked anew.
+//! Each module is one way in which the world treats a running system.
+
+mod system {
+    mod answers;
+    mod bad_input;
+    mod crash;
+    mod ledger;
+    mod lossless;
+    mod memory;
+    mod outage;
+    mod peers;
+    mod silence;
+    mod stores;
+}

@@ -1,0 +1,269 @@
+//! Real peers on both sides: what sends OTLP to the agent, and what reads the tables.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use meridian_proto::signal::Signal;
+use serde_json::Value;
+use system_tests::agent::{Agent, AgentSpec};
+use system_tests::aggregator::{Aggregator, AggregatorSpec};
+use system_tests::lab::{self, Lab};
+use system_tests::load::{Load, Told};
+use system_tests::ports::free_address;
+use system_tests::process::Process;
+use system_tests::wait::eventually;
+use system_tests::{otlp, peers};
+
+const VISIBLE_WITHIN: Duration = Duration::from_secs(30);
+
+async fn system(lab: &Arc<Lab>) -> Result<(Aggregator, Agent)> {
+    let aggregator = Aggregator::start(lab, AggregatorSpec::new("aggregator", &["eu"])).await?;
+    let agent = Agent::start(lab, AgentSpec::new("agent", "eu", aggregator.ingest())).await?;
+    Ok((aggregator, agent))
+}
+
+/// A stand-in for S3 with an empty bucket.
+pub(super) struct ObjectStore {
+    _process: Process,
+    endpoint: String,
+}
+
+impl ObjectStore {
+    pub(super) const BUCKET: &'static str = "meridian";
+    const KEY: &'static str = "meridian-test";
+
+    /// Starts MinIO; `None` if it was left out.
+    pub(super) async fn start(lab: &Lab) -> Result<Option<Self>> {
+        let Some(minio) = peers::find("minio")? else {
+            return Ok(None);
+        };
+        let address = free_address();
+        // A folder of the data folder is a bucket.
+        std::fs::create_dir_all(lab.path("minio").join(Self::BUCKET))?;
+        let mut command = Command::new(minio);
+        command
+            .arg("server")
+            .arg("--address")
+            .arg(address.to_string())
+            .arg(lab.path("minio"));
+        command
+            .env("MINIO_ROOT_USER", Self::KEY)
+            .env("MINIO_ROOT_PASSWORD", Self::KEY);
+        let process = Process::start("minio", &mut command, &lab.path("minio.log"))?;
+        let endpoint = format!("http://{address}");
+        eventually(VISIBLE_WITHIN, "MinIO answers", || async {
+            reqwest::get(format!("{endpoint}/minio/health/live"))
+                .await?
+                .error_for_status()?;
+            Ok(())
+        })
+        .await?;
+        Ok(Some(Self {
+            _process: process,
+            endpoint,
+        }))
+    }
+
+    /// What an AWS client reads from its environment.
+    pub(super) fn environment(&self) -> Vec<(String, String)> {
+        let pairs = [
+            ("AWS_ENDPOINT_URL", self.endpoint.as_str()),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", Self::KEY),
+            ("AWS_SECRET_ACCESS_KEY", Self::KEY),
+        ];
+        pairs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .to_vec()
+    }
+}
+
+#[test]
+fn telemetrygen_sends_every_signal_and_metric_type_over_both_protocols() {
+    lab::run(|lab| async move {
+        let Some(telemetrygen) = peers::find("telemetrygen")? else {
+            return Ok(());
+        };
+        let (aggregator, agent) = system(&lab).await?;
+        let metrics = ["Gauge", "Sum", "Histogram", "ExponentialHistogram"];
+        for (protocol, endpoint) in [("--otlp-http=false", agent.grpc()), ("--otlp-http", agent.http())] {
+            let mut kinds = vec![vec!["traces", "--traces=10"], vec!["logs", "--logs=10"]];
+            let types: Vec<String> = metrics
+                .iter()
+                .map(|kind| format!("--metric-type={kind}"))
+                .collect();
+            kinds.extend(types.iter().map(|kind| vec!["metrics", "--metrics=10", kind]));
+            for arguments in kinds {
+                let mut command = Command::new(&telemetrygen);
+                command
+                    .args(&arguments)
+                    .args([protocol, "--otlp-insecure", "--workers=1"]);
+                command.arg(format!("--otlp-endpoint={endpoint}"));
+                peers::run(&lab, "telemetrygen", &mut command, VISIBLE_WITHIN).await?;
+            }
+        }
+        let answers = aggregator.answers();
+        // A trace of telemetrygen has a client's and a server's span.
+        answers.has_rows("spans", 2 * 2 * 10, VISIBLE_WITHIN).await?;
+        answers.has_rows("logs", 2 * 10, VISIBLE_WITHIN).await?;
+        answers.has_rows("metrics", 2 * 4 * 10, VISIBLE_WITHIN).await?;
+        let types = answers
+            .rows("SELECT metric_type, count(*) AS n FROM metrics GROUP BY 1 ORDER BY 1")
+            .await?;
+        let names: Vec<&str> = types
+            .iter()
+            .filter_map(|row| row["metric_type"].as_str())
+            .collect();
+        ensure!(
+            names == ["exponential_histogram", "gauge", "histogram", "sum"],
+            "{types:?}"
+        );
+        agent.drained(VISIBLE_WITHIN).await
+    });
+}
+
+fn collector_yaml(listen: &str, protocol: &str, agent: &Agent) -> String {
+    let exporter = match protocol {
+        "grpc" => format!(
+            "  otlp_grpc: {{ endpoint: \"{}\", tls: {{ insecure: true }} }}",
+            agent.grpc()
+        ),
+        _ => format!(
+            "  otlp_http: {{ endpoint: \"http://{}\", compression: zstd }}",
+            agent.http()
+        ),
+    };
+    let pipeline = format!("{{ receivers: [otlp], exporters: [otlp_{protocol}] }}");
+    format!(
+        "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: \"{listen}\" }} }} }} }}\n\
+         exporters:\n{exporter}\n\
+         service:\n  telemetry: {{ metrics: {{ level: none }} }}\n  \
+         pipelines: {{ traces: {pipeline}, logs: {pipeline}, metrics: {pipeline} }}\n"
+    )
+}
+
+#[test]
+fn a_stock_collector_forwards_over_both_protocols() {
+    lab::run(|lab| async move {
+        let Some(collector) = peers::find("otelcol")? else {
+            return Ok(());
+        };
+        let (aggregator, agent) = system(&lab).await?;
+        let mut told = [0; 3];
+        for protocol in ["grpc", "http"] {
+            let listen = free_address();
+            let yaml = collector_yaml(&listen.to_string(), protocol, &agent);
+            let config = lab.write(&format!("collector-{protocol}.yaml"), &yaml)?;
+            let mut command = Command::new(&collector);
+            command.arg(format!("--config={}", config.display()));
+            let log = lab.path(&format!("collector-{protocol}.log"));
+            let mut process = Process::start("the Collector", &mut command, &log)?;
+            let Told { acknowledged, .. } = send_through(listen).await?;
+            told.iter_mut()
+                .zip(acknowledged)
+                .for_each(|(sum, count)| *sum += count);
+            // Its shutdown drains its queue.
+            process.terminate(VISIBLE_WITHIN).await?;
+        }
+        let answers = aggregator.answers();
+        for signal in Signal::ALL {
+            answers
+                .has_rows(signal.as_str(), told[signal.index()], VISIBLE_WITHIN)
+                .await?;
+        }
+        agent.drained(VISIBLE_WITHIN).await
+    });
+}
+
+async fn send_through(listen: std::net::SocketAddr) -> Result<Told> {
+    eventually(VISIBLE_WITHIN, "the Collector listens", || async {
+        tokio::net::TcpStream::connect(listen).await?;
+        Ok(())
+    })
+    .await?;
+    let load = Load::start(listen, 2, Duration::from_millis(50));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    load.finish().await
+}
+
+/// The examples of the OTLP specification: file, signal, items.
+const EXAMPLES: [(&str, Signal, u64); 4] = [
+    ("trace.json", Signal::Spans, 1),
+    ("logs.json", Signal::Logs, 1),
+    ("events.json", Signal::Logs, 1),
+    ("metrics.json", Signal::Metrics, 4),
+];
+
+#[test]
+fn the_json_examples_of_the_otlp_specification_are_taken() {
+    lab::run(|lab| async move {
+        let (aggregator, agent) = system(&lab).await?;
+        let http = reqwest::Client::new();
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/otlp");
+        for (file, signal, _) in EXAMPLES {
+            let body = std::fs::read(folder.join(file))?;
+            let response = otlp::post(&http, agent.http(), signal, "application/json", body).await?;
+            let status = response.status();
+            ensure!(
+                status.is_success(),
+                "{file}: {status}: {}",
+                response.text().await?
+            );
+            let answer: Value = response.json().await?;
+            ensure!(
+                answer
+                    .get("partialSuccess")
+                    .is_none_or(|partial| partial == &serde_json::json!({})),
+                "{answer}"
+            );
+        }
+        let answers = aggregator.answers();
+        for signal in Signal::ALL {
+            let of_signal = EXAMPLES.iter().filter(|(_, of, _)| *of == signal);
+            let items = of_signal.map(|(_, _, items)| items).sum();
+            answers.has_rows(signal.as_str(), items, VISIBLE_WITHIN).await?;
+        }
+        let rows = answers.rows("SELECT name, service_name FROM spans").await?;
+        ensure!(
+            rows[0]["name"] == "I'm a server span" && rows[0]["service_name"] == "my.service",
+            "{rows:?}"
+        );
+        agent.drained(VISIBLE_WITHIN).await
+    });
+}
+
+#[test]
+fn delta_and_parquet_readers_that_are_not_ours_read_the_tables() {
+    lab::run(|lab| async move {
+        let (aggregator, agent) = system(&lab).await?;
+        let load = Load::start(agent.http(), 2, Duration::from_millis(50));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let told = load.finish().await?;
+        agent.drained(VISIBLE_WITHIN).await?;
+        let store = aggregator.store();
+        let store = store.to_str().context("a UTF-8 path")?;
+        let printed = peers::python(&lab, "read_tables.py", &[store], Duration::from_secs(60)).await?;
+        let read: Value = serde_json::from_str(printed.lines().last().context("an answer")?)?;
+        for signal in Signal::ALL {
+            let (table, expected) = (&read[signal.as_str()], told.acknowledged[signal.index()]);
+            ensure!(
+                table["deltalake"] == expected && table["duckdb"] == expected,
+                "{expected}: {table}"
+            );
+            ensure!(table["regions"] == serde_json::json!(["eu"]), "{table}");
+            ensure!(
+                table["partitions"] == serde_json::json!(["date", "region"]),
+                "{table}"
+            );
+        }
+        ensure!(read["spans"]["services"] == 2, "{read}");
+        ensure!(
+            read["spans"]["attributes"] == told.acknowledged[0],
+            "attributes are missing: {read}"
+        );
+        Ok(())
+    });
+}
