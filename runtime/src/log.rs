@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::TryInitError;
 
-use crate::config;
+use crate::{BoxError, config};
 
 /// Why logging cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -21,10 +21,8 @@ pub enum LogError {
     #[error("MERIDIAN_LOG_FORMAT={value:?} is neither text nor json")]
     Format { value: String },
     #[error("logging was started twice")]
-    Twice { source: BoxedInit },
+    Twice { source: BoxError },
 }
-
-type BoxedInit = Box<dyn std::error::Error + Send + Sync>;
 
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +34,7 @@ enum Format {
 /// Starts logging for the whole process.
 pub fn init() -> Result<(), LogError> {
     let filter = filter(config::environment("MERIDIAN_LOG"))?;
-    let format = format(config::environment("MERIDIAN_LOG_FORMAT"))?;
+    let format = format(config::environment("MERIDIAN_LOG_FORMAT").as_deref())?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -57,8 +55,8 @@ fn filter(value: Option<String>) -> Result<EnvFilter, LogError> {
     EnvFilter::try_new(&value).map_err(|source| LogError::Filter { value, source })
 }
 
-fn format(value: Option<String>) -> Result<Format, LogError> {
-    match value.as_deref() {
+fn format(value: Option<&str>) -> Result<Format, LogError> {
+    match value {
         None | Some("text") => Ok(Format::Text),
         Some("json") => Ok(Format::Json),
         Some(other) => Err(LogError::Format {
@@ -73,8 +71,8 @@ mod tests {
 
     #[test]
     fn an_unknown_format_is_refused() {
-        assert_eq!(format(Some("json".into())).expect("known"), Format::Json);
-        let error = format(Some("xml".into())).expect_err("unknown");
+        assert_eq!(format(Some("json")).expect("known"), Format::Json);
+        let error = format(Some("xml")).expect_err("unknown");
         insta::assert_snapshot!(error, @r#"MERIDIAN_LOG_FORMAT="xml" is neither text nor json"#);
     }
 

@@ -1,0 +1,230 @@
+//! Memory admission: a budget of bytes that every request draws from before its body is held.
+//!
+//! A reservation grows in steps as its body grows, so a client is charged for what it has sent
+//! and not for what it announced. Nobody waits here: a budget that is used up is an answer
+//! (refuse, with a retry hint), never a queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+
+/// The least that a buffer reserves, and the unit in which small buffers grow.
+const STEP_BYTES: usize = 16 * 1024;
+/// The most that a buffer grows at once: beyond this, doubling would reserve too far ahead.
+const GROWTH_BYTES_MAX: usize = 1024 * 1024;
+
+/// A budget of bytes, shared by all requests of a receiver.
+#[derive(Debug)]
+pub struct Admission {
+    bytes_max: usize,
+    bytes_used: AtomicUsize,
+}
+
+/// The budget is used up at this moment; the request may be retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the memory for requests in flight is used up")]
+pub struct MemoryFull;
+
+/// Why a buffer could not take more bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Overflow {
+    /// The request is larger than requests may be.
+    #[error("larger than the limit of {bytes_max} bytes")]
+    TooLarge {
+        /// The buffer's limit.
+        bytes_max: usize,
+    },
+    /// There is no memory for it at this moment.
+    #[error(transparent)]
+    MemoryFull(#[from] MemoryFull),
+}
+
+impl Admission {
+    /// A budget of `bytes_max` bytes, of which nothing is used.
+    pub fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            bytes_max,
+            bytes_used: AtomicUsize::new(0),
+        })
+    }
+
+    /// How many bytes are reserved at this moment.
+    pub fn bytes_used(&self) -> usize {
+        self.bytes_used.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), MemoryFull> {
+        self.bytes_used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|sum| *sum <= self.bytes_max)
+            })
+            .map(drop)
+            .map_err(|_| MemoryFull)
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.bytes_used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A part of the budget; given back when dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    admission: Arc<Admission>,
+    bytes: usize,
+}
+
+impl Reservation {
+    /// A reservation of nothing yet.
+    pub fn empty(admission: &Arc<Admission>) -> Self {
+        Self {
+            admission: Arc::clone(admission),
+            bytes: 0,
+        }
+    }
+
+    /// Reserves `bytes` more, or leaves the reservation as it is.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), MemoryFull> {
+        self.admission.take(bytes)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.admission.give_back(self.bytes);
+    }
+}
+
+/// Bytes in memory that are reserved before they are held.
+#[derive(Debug)]
+pub struct Buffer {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    reservation: Reservation,
+}
+
+impl Buffer {
+    /// An empty buffer that takes at most `bytes_max` bytes out of `admission`.
+    pub fn new(admission: &Arc<Admission>, bytes_max: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            bytes_max,
+            reservation: Reservation::empty(admission),
+        }
+    }
+
+    /// A buffer around bytes that exist already; the reservation is made now.
+    pub fn around(admission: &Arc<Admission>, bytes: Vec<u8>) -> Result<Self, MemoryFull> {
+        let mut reservation = Reservation::empty(admission);
+        reservation.grow(bytes.capacity())?;
+        Ok(Self {
+            bytes_max: bytes.len(),
+            bytes,
+            reservation,
+        })
+    }
+
+    /// Appends `chunk`. After an overflow the buffer still holds what it held before.
+    pub fn extend(&mut self, chunk: &[u8]) -> Result<(), Overflow> {
+        let needed = self.bytes.len() + chunk.len();
+        if needed > self.bytes_max {
+            return Err(Overflow::TooLarge {
+                bytes_max: self.bytes_max,
+            });
+        }
+        self.make_room(needed)?;
+        self.bytes.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    /// The bytes so far.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many bytes it holds.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The bytes, and the reservation that must live as long as they do.
+    pub fn into_parts(self) -> (Bytes, Reservation) {
+        (Bytes::from(self.bytes), self.reservation)
+    }
+
+    fn make_room(&mut self, needed: usize) -> Result<(), MemoryFull> {
+        let capacity = self.bytes.capacity();
+        if needed <= capacity {
+            return Ok(());
+        }
+        let step = capacity.clamp(STEP_BYTES, GROWTH_BYTES_MAX);
+        let target = needed.max(capacity + step);
+        self.reservation.grow(target - capacity)?;
+        self.bytes.reserve_exact(target - self.bytes.len());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_given_back() {
+        let admission = Admission::new(100_000);
+        let mut buffer = Buffer::new(&admission, 1_000_000);
+        buffer.extend(&[7; 20_000]).expect("room");
+        assert!(admission.bytes_used() >= 20_000);
+        let (bytes, reservation) = buffer.into_parts();
+        assert_eq!(bytes.len(), 20_000);
+        assert!(
+            admission.bytes_used() >= 20_000,
+            "held as long as the reservation"
+        );
+        drop(reservation);
+        assert_eq!(admission.bytes_used(), 0);
+    }
+
+    #[test]
+    fn many_buffers_together_never_exceed_the_budget() {
+        let admission = Admission::new(1_000_000);
+        let mut buffers: Vec<Buffer> = (0..100).map(|_| Buffer::new(&admission, 4_000_000)).collect();
+        let mut refused = 0;
+        for _ in 0..64 {
+            for buffer in &mut buffers {
+                refused += usize::from(buffer.extend(&[0; 1_000]) == Err(Overflow::MemoryFull(MemoryFull)));
+                assert!(admission.bytes_used() <= 1_000_000);
+            }
+        }
+        assert!(refused > 0, "100 bodies of 64 kB do not fit into 1 MB");
+        let held: usize = buffers.iter().map(|buffer| buffer.bytes.capacity()).sum();
+        assert!(held <= 1_000_000, "{held} bytes are held");
+    }
+
+    #[test]
+    fn a_buffer_refuses_the_byte_after_its_limit() {
+        let admission = Admission::new(100_000);
+        let mut buffer = Buffer::new(&admission, 10);
+        buffer.extend(b"0123456789").expect("exactly the limit");
+        assert_eq!(buffer.extend(b"x"), Err(Overflow::TooLarge { bytes_max: 10 }));
+        assert_eq!(buffer.as_slice(), b"0123456789");
+    }
+
+    #[test]
+    fn growth_is_charged_for_what_was_sent_and_not_for_what_may_come() {
+        let admission = Admission::new(64 * 1024 * 1024);
+        let mut buffer = Buffer::new(&admission, 16 * 1024 * 1024);
+        for _ in 0..4 {
+            buffer.extend(&[0; 1024 * 1024]).expect("room");
+        }
+        assert!(admission.bytes_used() <= 5 * 1024 * 1024 + STEP_BYTES);
+    }
+}

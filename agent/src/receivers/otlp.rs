@@ -1,0 +1,150 @@
+//! The OTLP receiver: gRPC and HTTP, two listeners in front of one door.
+//!
+//! ```text
+//! gRPC 4317 -> framing ─┐ memory admission,
+//!                       ├─ decompression,   ─> intake (check, hash, spool)
+//! HTTP 4318 -> headers ─┘ JSON to protobuf
+//! ```
+//!
+//! Requests are never decoded into structs. TLS is deliberately absent: it ends in the mesh or
+//! in front of the node.
+
+mod body;
+mod config;
+mod door;
+mod encoding;
+mod fault;
+mod grpc;
+mod http;
+mod rpc;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_runtime::http::{Options, serve};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
+
+pub use config::OtlpConfig;
+
+use crate::intake::admission::Admission;
+use crate::intake::workers::Workers;
+use crate::intake::{Intake, Store};
+use crate::ledger::Ledger;
+use door::Door;
+
+/// The value of the label `receiver`.
+const NAME: &str = "otlp";
+/// Longer than the idle timeout of a load balancer in front of us (60 s on AWS), so that it is
+/// never we who close a connection that it is about to use.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Why the receiver could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} for OTLP over {protocol}")]
+pub struct BindError {
+    protocol: &'static str,
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// A receiver whose ports are bound.
+pub struct OtlpReceiver {
+    grpc: Bound,
+    http: Bound,
+    door: Door,
+    config: OtlpConfig,
+}
+
+struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl OtlpReceiver {
+    /// Binds both ports; nothing is served yet.
+    pub async fn bind(config: OtlpConfig, store: Arc<dyn Store>, ledger: Ledger) -> Result<Self, BindError> {
+        let workers = Workers::per_core();
+        let door = Door {
+            intake: Intake::new(store, workers.clone(), ledger, NAME),
+            admission: Admission::new(config.memory_max),
+            workers,
+            request_bytes_max: config.max_request_bytes,
+            body_timeout: config.body_timeout,
+        };
+        Ok(Self {
+            grpc: Bound::new("gRPC", config.grpc).await?,
+            http: Bound::new("HTTP", config.http).await?,
+            door,
+            config,
+        })
+    }
+
+    /// Where gRPC listens; the port is a real one also if 0 was configured.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc.address
+    }
+
+    /// Where HTTP listens.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http.address
+    }
+
+    /// The budget for requests in flight.
+    pub fn admission(&self) -> Arc<Admission> {
+        Arc::clone(&self.door.admission)
+    }
+
+    /// Serves until `shutdown` is cancelled and every request in flight is answered.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        tracing::info!(grpc = %self.grpc.address, http = %self.http.address, "receiving OTLP");
+        let options = Options {
+            max_connections: self.config.max_connections,
+            header_timeout: HEADER_TIMEOUT,
+            ..Options::default()
+        };
+        let mut reporter = HealthReporter::new();
+        for service in grpc::SERVICES {
+            reporter.set_service_status(service, ServingStatus::Serving).await;
+        }
+        let health = HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
+        let grpc = grpc::router(self.door.clone(), health);
+        let http = http::router(self.door, &self.config.cors_allowed_origins);
+        let serving_grpc = serve(self.grpc.listener, grpc, options, shutdown.clone());
+        let serving_http = serve(self.http.listener, http, options, shutdown.clone());
+        tokio::try_join!(serving_grpc, serving_http, end_health(&mut reporter, shutdown))?;
+        Ok(())
+    }
+}
+
+impl Bound {
+    async fn new(protocol: &'static str, address: SocketAddr) -> Result<Self, BindError> {
+        let error = |source| BindError {
+            protocol,
+            address,
+            source,
+        };
+        let listener = TcpListener::bind(address).await.map_err(error)?;
+        let address = listener.local_addr().map_err(error)?;
+        Ok(Self { listener, address })
+    }
+}
+
+/// Watchers of health are streams without an end: they hear that this is over, and their
+/// streams are ended, so that they do not hold up the shutdown.
+async fn end_health(reporter: &mut HealthReporter, shutdown: CancellationToken) -> Result<(), Infallible> {
+    shutdown.cancelled().await;
+    for service in grpc::SERVICES.into_iter().chain([""]) {
+        reporter
+            .set_service_status(service, ServingStatus::NotServing)
+            .await;
+        reporter.clear_service_status(service).await;
+    }
+    Ok(())
+}
