@@ -13,10 +13,12 @@ mod descriptors;
 mod json;
 mod rejections;
 mod rows;
+mod to_json;
+mod values;
 mod wire;
 
 pub use check::{CheckLimits, Checked, check};
 pub use json::{JsonFault, json_to_protobuf};
-pub use rejections::Rejections;
+pub use rejections::{Reason, Rejections};
 pub use rows::{Origin, RowBuilder};
 pub use wire::Malformed;

@@ -6,6 +6,7 @@
 
 pub mod attributes;
 pub mod ids;
+pub mod json;
 pub mod payload;
 pub mod rebuild;
 pub mod schema;

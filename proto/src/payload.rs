@@ -90,8 +90,7 @@ pub enum PayloadError {
 
 /// Encodes a batch with zstd at `level`.
 pub fn encode(batch: &RecordBatch, level: i32) -> Result<EncodedPayload, PayloadError> {
-    let mut stream =
-        StreamWriter::try_new(Vec::new(), batch.schema_ref()).map_err(PayloadError::Arrow)?;
+    let mut stream = StreamWriter::try_new(Vec::new(), batch.schema_ref()).map_err(PayloadError::Arrow)?;
     stream.write(batch).map_err(PayloadError::Arrow)?;
     let plain = stream.into_inner().map_err(PayloadError::Arrow)?;
     let uncompressed_bytes = u32::try_from(plain.len()).map_err(|_| PayloadError::TooLarge {

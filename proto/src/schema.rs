@@ -14,6 +14,7 @@
 
 mod logs;
 mod metrics;
+pub mod names;
 pub mod promoted;
 mod spans;
 

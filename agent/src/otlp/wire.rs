@@ -355,13 +355,19 @@ mod tests {
 
     #[test]
     fn zigzag_is_undone_at_the_edges() {
-        assert_eq!([0, 1, 2, 4_294_967_294, 4_294_967_295].map(zigzag32), [0, -1, 1, i32::MAX, i32::MIN]);
+        assert_eq!(
+            [0, 1, 2, 4_294_967_294, 4_294_967_295].map(zigzag32),
+            [0, -1, 1, i32::MAX, i32::MIN]
+        );
     }
 
     #[test]
     fn a_fault_names_its_place_and_ends_the_walk() {
         let mut fields = Fields::new(&[0x08, 0x01, 0x12, 0x05, 0x00], 100);
-        assert_eq!(fields.next().expect("a field").expect("sound").payload, Payload::Varint(1));
+        assert_eq!(
+            fields.next().expect("a field").expect("sound").payload,
+            Payload::Varint(1)
+        );
         let fault = fields.next().expect("a fault").expect_err("truncated");
         assert_eq!(fault.offset, 104);
         assert!(fields.next().is_none());
