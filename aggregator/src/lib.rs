@@ -4,4 +4,5 @@
 
 pub mod config;
 pub mod coverage;
+pub mod query;
 pub mod store;

@@ -1,0 +1,311 @@
+//! Answers questions in SQL over the rows in memory and in the Delta tables, within limits,
+//! together with how complete the answer is. It reads only; HTTP is in `api`.
+
+mod agents;
+mod error;
+mod explain;
+mod functions;
+mod gate;
+mod ids;
+pub mod params;
+mod place;
+mod prune;
+mod reader;
+mod render;
+mod run;
+mod scope;
+mod session;
+mod source;
+mod suggest;
+mod table;
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::sql::parser::Statement;
+use futures::StreamExt;
+use meridian_runtime::clock::Clock;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use error::{BadId, QueryError};
+pub use gate::Limits;
+pub use params::{Param, Params};
+pub use render::{Format, Rows};
+pub use source::Source;
+
+use crate::coverage::{Coverage, Report, Status, Window};
+use crate::store::Store;
+use explain::Context;
+use reader::OpenFiles;
+use render::Cut;
+use run::Workers;
+use scope::{Asked, Scope};
+use session::{Sessions, TABLES};
+use table::QueryContext;
+
+/// A statement and what is wanted of it.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The statement.
+    pub sql: String,
+    /// The values of its `$name`s.
+    pub params: Params,
+    /// How the rows are wanted.
+    pub format: Format,
+    /// How many rows at most; the engine's limit if `None`.
+    pub rows_max: Option<usize>,
+}
+
+impl Question {
+    /// The statement as it is, its rows as `format`.
+    pub fn new(sql: impl Into<String>, format: Format) -> Self {
+        Self {
+            sql: sql.into(),
+            params: Params::new(),
+            format,
+            rows_max: None,
+        }
+    }
+}
+
+/// The rows that were asked for, and how far they are the truth.
+#[derive(Debug)]
+pub struct Answer {
+    /// The rows.
+    pub rows: Rows,
+    /// How complete they are, for the time and the regions of the question.
+    pub report: Report,
+}
+
+/// The query engine; clones share it.
+#[derive(Debug, Clone)]
+pub struct Engine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    source: Arc<dyn Source>,
+    sessions: Sessions,
+    workers: Workers,
+    running: Arc<Semaphore>,
+    limits: Limits,
+}
+
+/// A planned statement, ready to run.
+struct Planned {
+    plan: Arc<dyn ExecutionPlan>,
+    task: Arc<TaskContext>,
+}
+
+impl Engine {
+    /// An engine over the aggregator's own tables.
+    pub fn new(store: Store, coverage: Coverage, clock: Clock, limits: Limits) -> Result<Self, QueryError> {
+        Self::over(
+            Arc::new(source::Own {
+                store,
+                coverage,
+                clock,
+            }),
+            limits,
+        )
+    }
+
+    /// An engine over any source of views.
+    pub fn over(source: Arc<dyn Source>, limits: Limits) -> Result<Self, QueryError> {
+        let sessions = Sessions::new(source.as_ref(), &limits).map_err(|error| {
+            let open_files = OpenFiles::default();
+            explain::explain(&error, &context("", &open_files, &limits))
+        })?;
+        Ok(Self(Arc::new(Inner {
+            sessions,
+            workers: Workers::start(&limits)?,
+            running: Arc::new(Semaphore::new(limits.queries_max)),
+            source,
+            limits,
+        })))
+    }
+
+    /// The limits.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// How complete an answer about `window` in `regions` would be now.
+    pub fn report(&self, regions: Option<&[String]>, window: Window) -> Report {
+        self.0.source.report(regions, window)
+    }
+
+    /// The time by which `now()` and relative times are understood.
+    pub fn now_unix_nanos(&self) -> u64 {
+        self.0.source.now_unix_nanos()
+    }
+
+    /// Answers one question, or says why not, before the deadline.
+    pub async fn ask(&self, question: Question) -> Result<Answer, QueryError> {
+        gate::check_bytes(&question.sql, &self.0.limits)?;
+        let limit = self.0.limits.query_timeout;
+        tokio::time::timeout(limit, self.ask_without_deadline(question))
+            .await
+            .unwrap_or(Err(QueryError::Timeout { limit }))
+    }
+
+    async fn ask_without_deadline(&self, question: Question) -> Result<Answer, QueryError> {
+        let place = self.take_place()?;
+        let scope = Arc::new(Scope::default());
+        let open_files = OpenFiles::default();
+        let rows_max = question.rows_max.unwrap_or(self.0.limits.query_rows_max);
+        let sql: Arc<str> = question.sql.as_str().into();
+        let planned = {
+            let inner = Arc::clone(&self.0);
+            let (scope, open_files) = (Arc::clone(&scope), open_files.clone());
+            let place = Arc::clone(&place);
+            let (sql, params) = (Arc::clone(&sql), question.params);
+            let work = move || async move {
+                let _place = place;
+                inner.plan(&sql, &params, scope, open_files, rows_max).await
+            };
+            self.0.workers.plan(work).await?
+        };
+        let inner = Arc::clone(&self.0);
+        let rows = Rows::new(question.format, rows_max, self.0.limits.answer_bytes_max);
+        let work = async move {
+            let _place = place;
+            let rows = collect(planned, rows).await;
+            rows.map_err(|error| explain::explain(&error, &context(&sql, &open_files, &inner.limits)))
+        };
+        let rows = self.0.workers.run(work).await?;
+        let report = self.0.report_on(scope.asked(), &rows);
+        Ok(Answer { rows, report })
+    }
+
+    fn take_place(&self) -> Result<Arc<OwnedSemaphorePermit>, QueryError> {
+        Arc::clone(&self.0.running)
+            .try_acquire_owned()
+            .map(Arc::new)
+            .map_err(|_| QueryError::TooMany {
+                limit: self.0.limits.queries_max,
+            })
+    }
+}
+
+impl Inner {
+    async fn plan(
+        &self,
+        sql: &str,
+        params: &Params,
+        scope: Arc<Scope>,
+        open_files: OpenFiles,
+        rows_max: usize,
+    ) -> Result<Planned, QueryError> {
+        let explain = |error: &DataFusionError, open_files: &OpenFiles| {
+            explain::explain(error, &context(sql, open_files, &self.limits))
+        };
+        let everything = self.source.report(None, Window::default());
+        let regions = everything.regions.into_iter().map(|region| region.region);
+        let tables = QueryContext {
+            source: Arc::clone(&self.source),
+            scope,
+            open_files: open_files.clone(),
+            store_url: self.sessions.store_url().clone(),
+            known_regions: Arc::new(regions.collect()),
+        };
+        let session = self
+            .sessions
+            .open(&tables, self.source.now_unix_nanos())
+            .map_err(|error| explain(&error, &open_files))?;
+        let dialect = session.config_options().sql_parser.dialect;
+        let mut statement = session
+            .sql_to_statement(sql, &dialect)
+            .map_err(|error| explain(&error, &open_files))?;
+        gate::check_statement(&statement)?;
+        params::bind(&mut statement, params)?;
+        self.plan_statement(&session, statement, rows_max)
+            .await?
+            .map_err(|error| explain(&error, &open_files))
+    }
+
+    async fn plan_statement(
+        &self,
+        session: &SessionState,
+        statement: Statement,
+        rows_max: usize,
+    ) -> Result<Result<Planned, DataFusionError>, QueryError> {
+        let plan = match session.statement_to_plan(statement).await {
+            Ok(plan) => plan,
+            Err(error) => return Ok(Err(error)),
+        };
+        gate::check_plan(&plan)?;
+        let plan = match limited(plan, rows_max) {
+            Ok(plan) => session.create_physical_plan(&plan).await,
+            Err(error) => Err(error),
+        };
+        let task = session.task_ctx();
+        Ok(plan.map(|plan| Planned { plan, task }))
+    }
+
+    /// The completeness of an answer: of what was asked, and of what was cut off it.
+    fn report_on(&self, asked: Asked, rows: &Rows) -> Report {
+        let mut report = self.source.report(asked.regions.as_deref(), asked.window);
+        if asked.regions.is_some_and(|regions| regions.is_empty()) {
+            report.status = Status::Unknown;
+            report
+                .warnings
+                .push("no known region passes the question's filter on region".to_owned());
+        }
+        match rows.cut() {
+            Some(Cut::Rows(limit)) => report
+                .warnings
+                .push(format!("the answer is cut after {limit} rows: there are more")),
+            Some(Cut::Bytes(limit)) => report.warnings.push(format!(
+                "the answer is cut after {} rows, at {limit} bytes: there are more",
+                rows.count()
+            )),
+            None => {}
+        }
+        report
+    }
+}
+
+/// Asks for one row more than is answered, so that a cut is known to be one. An EXPLAIN must
+/// stay at the root of its plan.
+fn limited(plan: LogicalPlan, rows_max: usize) -> Result<LogicalPlan, DataFusionError> {
+    let mut must_be_root = false;
+    plan.apply(|node| {
+        must_be_root |= matches!(
+            node,
+            LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_)
+        );
+        Ok(TreeNodeRecursion::Stop)
+    })?;
+    if must_be_root {
+        return Ok(plan);
+    }
+    LogicalPlanBuilder::from(plan)
+        .limit(0, Some(rows_max.saturating_add(1)))?
+        .build()
+}
+
+async fn collect(planned: Planned, mut rows: Rows) -> Result<Rows, DataFusionError> {
+    rows.start(&planned.plan.schema())?;
+    let mut stream = execute_stream(planned.plan, planned.task)?;
+    while let Some(batch) = stream.next().await {
+        if rows.push(&batch?)?.is_break() {
+            break;
+        }
+    }
+    rows.finish()?;
+    Ok(rows)
+}
+
+fn context<'a>(sql: &'a str, open_files: &'a OpenFiles, limits: &Limits) -> Context<'a> {
+    Context {
+        sql,
+        tables: &TABLES,
+        open_files,
+        memory_limit: limits.query_memory_bytes,
+    }
+}

@@ -1,0 +1,120 @@
+//! What a statement may be and may cost: one table of limits, and the checks that need
+//! nothing but the statement. Measuring while a query runs is not done here.
+
+use std::time::Duration;
+
+use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+
+use super::error::QueryError;
+
+/// Every limit of the query engine.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of a statement, checked before anything reads it.
+    pub statement_bytes_max: usize,
+    /// Bytes that all running queries together may hold in operators.
+    pub query_memory_bytes: usize,
+    /// How long a query may take from its arrival to its last row.
+    pub query_timeout: Duration,
+    /// Rows of an answer; what is beyond is cut, and the answer says so.
+    pub query_rows_max: usize,
+    /// Bytes of a rendered answer; what is beyond is cut, and the answer says so.
+    pub answer_bytes_max: usize,
+    /// Spans of one trace that are rebuilt.
+    pub trace_rows_max: usize,
+    /// Queries that run at the same time; more are refused.
+    pub queries_max: usize,
+    /// Threads that run queries.
+    pub threads: usize,
+    /// Stack of the thread that parses and plans. It is reserved, not used, until needed.
+    pub plan_stack_bytes: usize,
+    /// Bytes of Parquet footers that are kept.
+    pub footer_cache_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            statement_bytes_max: 64 << 10,
+            query_memory_bytes: 2 << 30,
+            query_timeout: Duration::from_secs(30),
+            query_rows_max: 10_000,
+            answer_bytes_max: 64 << 20,
+            trace_rows_max: 50_000,
+            queries_max: 16,
+            threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)),
+            plan_stack_bytes: 64 << 20,
+            footer_cache_bytes: 128 << 20,
+        }
+    }
+}
+
+/// Refuses a statement that is too long to be read at all.
+pub(super) fn check_bytes(sql: &str, limits: &Limits) -> Result<(), QueryError> {
+    if sql.len() > limits.statement_bytes_max {
+        return Err(QueryError::StatementTooLarge {
+            bytes: sql.len(),
+            limit: limits.statement_bytes_max,
+        });
+    }
+    if sql.trim().is_empty() {
+        return Err(QueryError::Empty);
+    }
+    Ok(())
+}
+
+/// Refuses everything but questions: SELECT, EXPLAIN of one, SHOW and DESCRIBE.
+pub(super) fn check_statement(statement: &Statement) -> Result<(), QueryError> {
+    match statement {
+        Statement::Statement(inner) => check_sql_statement(inner),
+        Statement::Explain(explain) => check_statement(&explain.statement),
+        Statement::CreateExternalTable(_) => Err(refused("CREATE EXTERNAL TABLE")),
+        Statement::CopyTo(_) => Err(refused("COPY")),
+        Statement::Reset(_) => Err(refused("RESET")),
+    }
+}
+
+fn check_sql_statement(statement: &SqlStatement) -> Result<(), QueryError> {
+    match statement {
+        SqlStatement::Query(_)
+        | SqlStatement::ExplainTable { .. }
+        | SqlStatement::ShowTables { .. }
+        | SqlStatement::ShowColumns { .. }
+        | SqlStatement::ShowFunctions { .. }
+        | SqlStatement::ShowVariable { .. } => Ok(()),
+        SqlStatement::Explain { statement, .. } => check_sql_statement(statement),
+        other => {
+            let text = other.to_string();
+            let verb = text.split_whitespace().next().unwrap_or("this statement");
+            Err(refused(&verb.to_uppercase()))
+        }
+    }
+}
+
+/// Refuses what writes although it looks like a question, such as a query with an INSERT in it.
+pub(super) fn check_plan(plan: &LogicalPlan) -> Result<(), QueryError> {
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+        .verify_plan(plan)
+        .map_err(|_| refused(plan_verb(plan)))
+}
+
+fn plan_verb(plan: &LogicalPlan) -> &'static str {
+    match plan {
+        LogicalPlan::Ddl(_) => "DDL",
+        LogicalPlan::Dml(_) => "DML",
+        LogicalPlan::Copy(_) => "COPY",
+        _ => "a statement that changes something",
+    }
+}
+
+fn refused(what: &str) -> QueryError {
+    QueryError::NotReadOnly {
+        what: what.to_owned(),
+    }
+}
