@@ -120,7 +120,7 @@ impl Intake {
         let reasons = checked.reasons.clone();
         let is_duplicate = checked.items > 0 && self.append(signal, hash, checked).await?.duplicate;
         if !is_duplicate {
-            self.count_rejected(signal, accepted.rejected, &reasons);
+            self.count_rejected(signal, &reasons);
         }
         Ok(accepted)
     }
@@ -162,26 +162,9 @@ impl Intake {
         Ok(appended)
     }
 
-    fn count_rejected(&self, signal: Signal, rejected: u32, reasons: &Rejections) {
-        let mut rest = rejected;
-        for (reason, items) in reasons.iter() {
-            self.ledger
-                .rejected(signal, rejection_class(reason), u64::from(items));
-            rest = rest.saturating_sub(items);
-        }
-        if rest > 0 {
-            self.ledger.rejected(signal, OTHER_REJECTIONS, u64::from(rest));
+    fn count_rejected(&self, signal: Signal, reasons: &Rejections) {
+        for (class, items) in reasons.classes() {
+            self.ledger.rejected(signal, class, u64::from(items));
         }
     }
-}
-
-/// The class of reasons that have none of their own.
-const OTHER_REJECTIONS: &str = "other";
-
-/// Reasons are worded for people and name lengths and values; a label needs a closed set.
-fn rejection_class(reason: &str) -> &'static str {
-    ["trace_id", "span_id", "UTF-8", "time", "bucket", "bound", "count"]
-        .into_iter()
-        .find(|class| reason.contains(class))
-        .unwrap_or(OTHER_REJECTIONS)
 }
