@@ -1,78 +1,108 @@
-//! The spool: the only durable copy of accepted telemetry.
+//! The spool: the only durable copy of accepted telemetry, from the answer to the client
+//! until every exporter has delivered it.
 //!
-//! It deliberately knows nothing of OTLP: a record is bytes with a count of items.
+//! It deliberately knows nothing of OTLP: a record is bytes with a count of items. It keeps
+//! the order of acceptance, and leaves retrying, batching and encoding to the exporters.
+//!
+//! ```text
+//!  tasks ── append ──► queue ──► writer (one thread) ──► segments ◄── pread ── readers
+//!    ▲                            │ write, sync            │
+//!    └──────── answer ◄───────────┴──► index ◄── cursors, watermark, pending
+//! ```
+//!
+//! # Files
+//!
+//! All numbers are little-endian, all checksums CRC-32C.
+//!
+//! ```text
+//! lock                        locked (flock) while a process has the spool open
+//! identity                    the spool's UUID, as text
+//! alive                       two slots of 32 bytes, written in turn, the greater count is newer:
+//!                             "MAlv", crc of 8.., time u64, next seq u64, clean u8, 0 × 3, count u32
+//! cursors/<exporter>          "MerCursr", delivered seq u64 of spans, logs, metrics, crc, 0 × 4;
+//!                             other bytes of the name than letters, digits, - and _ as %XX
+//! hashes                      blocks: "MHsh", crc of 8.., count u64, then per request
+//!                             hash u128, seq u64, time u64
+//! NNNNNNNNNNNNNNNNNNNN.seg    a segment, named by its first sequence, 20 digits
+//! *.seg.bad                   a segment that could not be read; for people, never touched again
+//! *.tmp                       being made; removed when the spool is opened
+//! ```
+//!
+//! A segment is a header of 64 bytes, then records without gaps, then zeros (space that is
+//! reserved) until it is sealed:
+//!
+//! ```text
+//!  0 "MerSpool"   8 version u32 = 1   12 salt u32   16 identity [16]   32 first seq u64
+//! 40 zeros        60 crc of 0..60
+//! ```
+//!
+//! A record is a header of 64 bytes, the overlay, the body, zeros up to a multiple of 8:
+//!
+//! ```text
+//!  0 "MRec"            4 crc of 8..64, seeded with the salt     8 crc of overlay and body
+//! 12 body bytes u32   16 overlay bytes u32   20 items u32      24 seq u64
+//! 32 time u64         40 hash u128           56 signal u8      57 flags u8: 1 = has a hash
+//! 58 zeros
+//! ```
+//!
+//! # What holds
+//!
+//! - An append is answered after its group is synced. Before that no reader sees it.
+//! - Sequences and times are given by the writer and never descend, also not over a restart.
+//!   Within a segment sequences are contiguous. A sequence that may have been seen by anybody
+//!   is never given again; after a torn tail or a lost segment some are left out.
+//! - A segment ends where the next one's name says: records beyond are of a failed write and
+//!   never come back. The newest segment is therefore never deleted.
+//! - After a write or sync has failed, that file is not written again. The group is answered
+//!   with the error, or as full where there is no room, and the next group begins a segment.
+//! - What is torn off the end is cut. What is damaged in the middle is skipped, by the
+//!   length in a sound header, else by a search for the next sound one; the salt keeps bytes
+//!   of a body from passing for a record. Sealed segments are checked when they are read.
+//! - Cursors, `alive` and `hashes` may be old after a crash, never ahead. The hashes of a
+//!   segment are durable before it is deleted.
+//! - Memory: 24 bytes per record, up to 80 bytes per request of the retry window. Disk:
+//!   `max_bytes`, beside the small files.
 
-mod clock;
+mod config;
+pub mod disk;
+mod error;
+mod index;
+mod marks;
+mod queue;
+mod reader;
+mod record;
+mod recovery;
+mod scan;
+mod segment;
+pub mod simulated;
+mod window;
+mod writer;
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-pub use clock::Clock;
 use meridian_proto::ids::AgentId;
 use meridian_proto::signal::Signal;
+use meridian_runtime::clock::Clock;
+use meridian_runtime::tasks::{self, Task};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// What happens to new records when the spool holds `max_bytes`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenFull {
-    /// New records are refused with a hint when to retry.
-    Refuse,
-    /// The oldest segment is dropped for the exporters that lag, counted in items.
-    DropOldest,
-}
+pub use config::{SpoolConfig, WhenFull};
+pub use error::{AppendError, ReadError, SpoolError};
+pub use index::{DropReason, Pending};
+pub use reader::Reader;
+pub use record::{NewRecord, Record};
+pub use recovery::Recovery;
 
-/// Where the spool is and how much it may hold.
-#[derive(Debug, Clone)]
-pub struct SpoolConfig {
-    /// The spool's directory, made if it is missing.
-    pub path: PathBuf,
-    /// The most bytes that all segments together may take.
-    pub max_bytes: u64,
-    /// What happens beyond that.
-    pub when_full: WhenFull,
-    /// Size of one segment; the unit in which disk space is released.
-    pub segment_bytes: u64,
-    /// How long the writer waits for company before it writes and syncs a group.
-    pub linger: Duration,
-    /// How long the hash of a record answers a retry as a duplicate.
-    pub retry_window: Duration,
-    /// Whether an append is on the disk (`true`) or in the page cache when it is answered.
-    pub fsync: bool,
-}
+use disk::{Disk, RealDisk};
+use index::Index;
+use queue::{Life, Queue};
+use writer::{Writer, WriterParts};
 
-impl SpoolConfig {
-    /// The defaults, in this directory.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            max_bytes: 4 << 30,
-            when_full: WhenFull::Refuse,
-            segment_bytes: 16 << 20,
-            linger: Duration::from_millis(2),
-            retry_window: Duration::from_secs(600),
-            fsync: true,
-        }
-    }
-}
-
-/// A record to append: an accepted request as it was received.
-#[derive(Debug, Clone)]
-pub struct NewRecord {
-    /// The signal of the body.
-    pub signal: Signal,
-    /// Spans, log records or data points in the body.
-    pub items: u32,
-    /// The request's hash if it takes part in the retry window.
-    pub hash: Option<u128>,
-    /// The OTLP protobuf.
-    pub body: Bytes,
-    /// What enrichment adds; opaque to the spool.
-    pub overlay: Bytes,
-}
+/// The largest record, so that offsets in a segment fit `u32`.
+const RECORD_BYTES_MAX: u64 = 1 << 30;
+/// The largest segment, unless one record takes more.
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 /// The answer to an append, given when the record is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,148 +113,62 @@ pub struct Appended {
     pub duplicate: bool,
 }
 
-/// Why a record was not accepted.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum AppendError {
-    /// The spool, or its disk, is full.
-    #[error("the spool is full")]
-    Full {
-        /// When it is worth to try again.
-        retry_after: Duration,
-    },
-    /// The record could never fit.
-    #[error("a record of {bytes} bytes does not fit the spool, which takes {bytes_max}")]
-    TooLarge {
-        /// Size of the record.
-        bytes: u64,
-        /// The largest record this spool takes.
-        bytes_max: u64,
-    },
-    /// The disk failed; the record is not stored as far as anybody can tell.
-    #[error("writing to the spool failed")]
-    Failed(#[source] Arc<io::Error>),
-    /// The spool is closed.
-    #[error("the spool is closed")]
-    Closed,
-}
-
-/// Why a spool could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// Another process has the directory open.
-    #[error("spool {path} is in use by another process; each agent needs a spool directory of its own")]
-    Locked {
-        /// The spool's directory.
-        path: PathBuf,
-    },
-    /// A file operation failed.
-    #[error("cannot {action} {path}")]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// Why it failed.
-        source: io::Error,
-    },
-}
-
-/// Why records could not be read back.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read records from {path}")]
-pub struct ReadError {
-    /// The segment.
-    pub path: PathBuf,
-    /// Why it failed.
-    pub source: io::Error,
-}
-
-/// A durable record, read back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Unique in the spool, ascending over all signals.
-    pub seq: u64,
-    /// The signal of the body.
-    pub signal: Signal,
-    /// Spans, log records or data points in the body.
-    pub items: u32,
-    /// When it was accepted; never descends with `seq`.
-    pub received_unix_nanos: u64,
-    /// What enrichment adds.
-    pub overlay: Bytes,
-    /// The OTLP protobuf.
-    pub body: Bytes,
-}
-
-/// What an exporter has not delivered yet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pending {
-    /// Items of all signals.
-    pub items: u64,
-    /// Items of each signal, by [`Signal::index`].
-    pub items_by_signal: [u64; 3],
-    /// Bytes of the records on the disk.
-    pub bytes: u64,
-    /// When the oldest of them was accepted, to the millisecond below; 0 if there is none.
-    pub oldest_unix_nanos: u64,
-}
-
-/// Why records were dropped before an exporter delivered them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DropReason {
-    /// The spool was full and its policy is to drop the oldest.
-    Full,
-    /// The record's bytes are damaged.
-    Corrupt,
-}
-
-/// What was found when the spool was opened.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// The last sign of life before this start; 0 for a new spool.
-    pub last_alive_unix_nanos: u64,
-    /// Whether the last process closed the spool.
-    pub clean: bool,
-    /// Records that are there.
-    pub records: u64,
-    /// Bytes of an unfinished write that were cut off.
-    pub torn_bytes: u64,
-    /// Records in the middle that are damaged and were skipped.
-    pub corrupt_records: u64,
-    /// Segments that could not be read or belong to another spool, renamed to `.bad`.
-    pub segments_set_aside: u64,
-}
-
-/// A handle on the spool; clones share it.
+/// A handle on the spool; clones share it. The writer ends when it is closed, or when the
+/// last handle is gone.
 #[derive(Clone)]
 pub struct Spool {
     shared: Arc<Shared>,
+    handle: Arc<Handle>,
 }
 
+/// What handles, readers and the writer share.
 struct Shared {
     identity: AgentId,
     recovery: Recovery,
     clock: Clock,
-    records: Mutex<Vec<Record>>,
-    cursors: Mutex<std::collections::HashMap<String, [u64; 3]>>,
+    index: Mutex<Index>,
     durable: watch::Sender<u64>,
+}
+
+/// Closes the queue when the last handle is gone.
+struct Handle {
+    queue: Arc<Queue>,
+    /// Its end is told by the queue, also that by a panic.
+    _writer: Task<()>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
 }
 
 impl Spool {
     /// Opens the directory, recovers what is there and starts the writer. The exporters are
-    /// those of the configuration; cursors of others are deleted.
+    /// those of the configuration; cursors of others are deleted. A new exporter starts at
+    /// the oldest record there is. Must be called within the tokio runtime.
     pub fn open(config: SpoolConfig, clock: Clock, exporters: &[String]) -> Result<Spool, SpoolError> {
-        let _ = config;
-        let shared = Shared {
-            identity: AgentId::random(),
-            recovery: Recovery::default(),
-            clock,
-            records: Mutex::default(),
-            cursors: Mutex::new(exporters.iter().map(|name| (name.clone(), [0; 3])).collect()),
-            durable: watch::Sender::new(0),
-        };
+        Self::open_on(Arc::new(RealDisk), config, clock, exporters)
+    }
+
+    /// The same on another disk.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        config: SpoolConfig,
+        clock: Clock,
+        exporters: &[String],
+    ) -> Result<Spool, SpoolError> {
+        let linger = config.linger;
+        let (shared, writer) = open_parts(disk, config, clock, exporters)?;
+        let queue = Arc::new(Queue::new());
+        let served = Arc::clone(&queue);
+        let writer = tasks::blocking("spool writer", move || queue::serve(&served, writer, linger));
         Ok(Spool {
-            shared: Arc::new(shared),
+            shared,
+            handle: Arc::new(Handle {
+                queue,
+                _writer: writer,
+            }),
         })
     }
 
@@ -240,27 +184,11 @@ impl Spool {
 
     /// Stores a record; resolves when it is durable. Dropping the future does not undo it.
     pub async fn append(&self, record: NewRecord) -> Result<Appended, AppendError> {
-        let mut records = self.shared.records.lock();
-        let seq = records.last().map_or(0, |last| last.seq) + 1;
-        records.push(Record {
-            seq,
-            signal: record.signal,
-            items: record.items,
-            received_unix_nanos: self.shared.clock.now_unix_nanos(),
-            overlay: record.overlay,
-            body: record.body,
-        });
-        drop(records);
-        self.shared.durable.send_replace(seq);
-        Ok(Appended {
-            seq,
-            duplicate: false,
-        })
+        self.handle.queue.append(record).await
     }
 
-    /// A reader of its own for this exporter.
-    pub fn reader(&self, exporter: &str) -> Reader {
-        let _ = exporter;
+    /// A reader for this exporter.
+    pub fn reader(&self, _exporter: &str) -> Reader {
         Reader {
             shared: Arc::clone(&self.shared),
             durable: self.shared.durable.subscribe(),
@@ -270,148 +198,125 @@ impl Spool {
     /// The time before which everything accepted has a sequence up to `sent` (per signal, by
     /// [`Signal::index`]).
     pub fn watermark(&self, sent: [u64; 3]) -> u64 {
-        let now = self.shared.clock.now_unix_nanos();
-        let records = self.shared.records.lock();
-        let unsent = records
-            .iter()
-            .find(|record| record.seq > sent[record.signal.index()]);
-        unsent.map_or(now, |record| record.received_unix_nanos)
+        self.shared.watermark(sent)
     }
 
     /// Notes that the exporter has delivered this signal up to `seq`; never moves back.
     /// Returns the items passed, less what was dropped: what the ledger counts as delivered.
     pub fn advance(&self, exporter: &str, signal: Signal, seq: u64) -> u64 {
-        let Some(old) = self.cursor_moved(exporter, signal, seq) else {
-            return 0;
-        };
-        let records = self.shared.records.lock();
-        let passed = records
-            .iter()
-            .filter(|record| record.signal == signal && record.seq > old && record.seq <= seq);
-        passed.map(|record| u64::from(record.items)).sum()
+        let mut index = self.shared.index.lock();
+        let passed = index.advance(exporter, signal, seq);
+        let reclaim = index.oldest_is_delivered();
+        drop(index);
+        if reclaim {
+            self.handle.queue.reclaim();
+        }
+        passed
     }
 
     /// Moves the exporter's cursor back to `seq`, as far as records are still there: the other
     /// side has lost what it had confirmed. Returns the items that are pending again.
     pub fn rewind(&self, exporter: &str, signal: Signal, seq: u64) -> u64 {
-        let _ = (exporter, signal, seq);
-        0
-    }
-
-    fn cursor_moved(&self, exporter: &str, signal: Signal, seq: u64) -> Option<u64> {
-        let mut cursors = self.shared.cursors.lock();
-        let cursor = &mut cursors.get_mut(exporter)?[signal.index()];
-        (seq > *cursor).then(|| std::mem::replace(cursor, seq))
+        self.shared.index.lock().rewind(exporter, signal, seq)
     }
 
     /// Everything of this signal up to here is delivered by the exporter.
     pub fn cursor(&self, exporter: &str, signal: Signal) -> u64 {
-        self.shared
-            .cursors
-            .lock()
-            .get(exporter)
-            .map_or(0, |cursors| cursors[signal.index()])
+        let index = self.shared.index.lock();
+        index
+            .cursor(exporter)
+            .map_or(0, |cursor| cursor.seqs[signal.index()])
     }
 
     /// What the exporter has still to deliver.
     pub fn pending(&self, exporter: &str) -> Pending {
-        let cursors = self
-            .shared
-            .cursors
-            .lock()
-            .get(exporter)
-            .copied()
-            .unwrap_or_default();
-        let mut pending = Pending::default();
-        for record in self.shared.records.lock().iter() {
-            let index = record.signal.index();
-            if record.seq > cursors[index] {
-                pending.items += u64::from(record.items);
-                pending.items_by_signal[index] += u64::from(record.items);
-                pending.bytes += record.body.len() as u64;
-                if pending.oldest_unix_nanos == 0 {
-                    pending.oldest_unix_nanos = record.received_unix_nanos;
-                }
-            }
-        }
-        pending
+        self.shared.index.lock().pending(exporter)
     }
 
     /// The sequence of the oldest record, or of the next one if there is none.
     pub fn oldest_seq(&self) -> u64 {
-        1
+        self.shared.index.lock().oldest_seq()
     }
 
-    /// Bytes that the segments take on the disk.
+    /// Bytes that the records take on the disk, delivered ones of undeleted segments included.
     pub fn bytes(&self) -> u64 {
-        self.shared
-            .records
-            .lock()
-            .iter()
-            .map(|record| record.body.len() as u64)
-            .sum()
+        self.shared.index.lock().bytes()
     }
 
     /// Items dropped before this exporter delivered them, since this process started.
     pub fn dropped(&self, exporter: &str) -> u64 {
-        let _ = exporter;
-        0
+        let reasons = [DropReason::Full, DropReason::Corrupt];
+        let of = |signal| reasons.map(|reason| self.dropped_items(exporter, signal, reason));
+        Signal::ALL.into_iter().flat_map(of).sum()
     }
 
     /// The same, of one signal and for one reason.
     pub fn dropped_items(&self, exporter: &str, signal: Signal, reason: DropReason) -> u64 {
-        let _ = (exporter, signal, reason);
-        0
+        self.shared.index.lock().dropped(exporter, signal, reason)
     }
 
     /// Asks the writer for a sign of life on the disk; call it every second.
-    pub fn touch_alive(&self) {}
+    pub fn touch_alive(&self) {
+        self.handle.queue.touch();
+    }
 
     /// Resolves when the writer has ended without being asked to: the process should end.
     pub async fn failed(&self) {
-        std::future::pending::<()>().await;
-    }
-
-    /// Writes what is queued, marks the shutdown as clean and ends the writer.
-    pub async fn close(&self) {}
-}
-
-/// Reads durable records for one exporter.
-pub struct Reader {
-    shared: Arc<Shared>,
-    durable: watch::Receiver<u64>,
-}
-
-impl Reader {
-    /// Records of the signal after `after_seq` in order: at least one if there is any, and no
-    /// more than both limits allow. Reads files: call it where blocking is allowed.
-    pub fn read(
-        &mut self,
-        signal: Signal,
-        after_seq: u64,
-        max_items: u32,
-        max_bytes: usize,
-    ) -> Result<Vec<Record>, ReadError> {
-        let mut found: Vec<Record> = Vec::new();
-        let (mut items, mut bytes) = (0_u32, 0_usize);
-        for record in self.shared.records.lock().iter() {
-            if record.signal != signal || record.seq <= after_seq {
-                continue;
-            }
-            items = items.saturating_add(record.items);
-            bytes += record.body.len();
-            if !found.is_empty() && (items > max_items || bytes > max_bytes) {
-                break;
-            }
-            found.push(record.clone());
-        }
-        Ok(found)
-    }
-
-    /// Resolves when records became durable since the last call; may resolve too often.
-    pub async fn wait_for_more(&mut self) {
-        if self.durable.changed().await.is_err() {
+        let mut life = self.handle.queue.life();
+        if life.wait_for(|life| *life == Life::Failed).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
+
+    /// Writes what is queued, marks the shutdown as clean and ends the writer.
+    pub async fn close(&self) {
+        self.handle.queue.close();
+        let mut life = self.handle.queue.life();
+        // An error is impossible while this handle keeps the sender, and would mean ended.
+        life.wait_for(|life| *life != Life::Running).await.ok();
+    }
 }
+
+impl Shared {
+    fn watermark(&self, sent: [u64; 3]) -> u64 {
+        let now = self.clock.now_unix_nanos();
+        self.index.lock().watermark(now, sent)
+    }
+}
+
+/// Recovers a directory; returns what is shared and the writer, which needs a thread.
+fn open_parts(
+    disk: Arc<dyn Disk>,
+    config: SpoolConfig,
+    clock: Clock,
+    exporters: &[String],
+) -> Result<(Arc<Shared>, Writer), SpoolError> {
+    let opened = recovery::open(&disk, &config, clock.now_unix_nanos(), exporters)?;
+    let durable = watch::Sender::new(opened.index.durable_seq());
+    let shared = Arc::new(Shared {
+        identity: opened.identity,
+        recovery: opened.recovery,
+        clock: clock.clone(),
+        index: Mutex::new(opened.index),
+        durable,
+    });
+    let parts = WriterParts {
+        window: opened.window,
+        alive: opened.alive,
+        empty: opened.empty,
+        lock: opened.lock,
+    };
+    let mut writer = Writer::new(config, disk, clock, Arc::clone(&shared), parts);
+    writer.reclaim();
+    writer.touch(false);
+    Ok((shared, writer))
+}
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

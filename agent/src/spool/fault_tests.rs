@@ -1,0 +1,164 @@
+//! The spool that is full, whose disk fails, and whose clients retry.
+//!
+//! Restarts and damaged files are in [`super::tests`], crashes at arbitrary places in [`super::model`].
+
+use std::time::Duration;
+
+use super::bench::*;
+use super::simulated::Operation;
+use super::*;
+
+#[test]
+fn a_retry_is_answered_as_a_duplicate_within_the_window_only() {
+    let mut bench = Bench::new(|config| config.retry_window = Duration::from_secs(600));
+    assert_eq!(bench.append(hashed(7)).expect("room"), appended(1, false));
+    assert_eq!(bench.append(hashed(7)).expect("room"), appended(1, true));
+    assert_eq!(bench.append(hashed(8)).expect("room"), appended(2, false));
+    assert_eq!(
+        bench.append(spans(b"the body")).expect("room"),
+        appended(3, false)
+    );
+    bench.hand.advance(Duration::from_secs(599));
+    bench.crash(None);
+    assert_eq!(bench.append(hashed(7)).expect("room"), appended(1, true));
+    bench.hand.advance(Duration::from_secs(2));
+    assert_eq!(bench.append(hashed(7)).expect("room"), appended(4, false));
+}
+
+#[test]
+fn a_retry_is_recognised_after_its_segment_was_deleted_and_the_process_killed() {
+    let mut bench = Bench::new(|_| {});
+    for hash in 1..=500 {
+        bench.append(hashed(hash)).expect("room");
+        bench.advance(u64::try_from(hash).expect("small"));
+    }
+    assert_eq!(bench.segments().len(), 1);
+    bench.crash(Some(usize::MAX));
+    for hash in [1, 250, 499, 500] {
+        assert!(bench.append(hashed(hash)).expect("room").duplicate, "{hash}");
+    }
+    bench.hand.advance(Duration::from_secs(601));
+    bench.crash(None);
+    assert!(!bench.append(hashed(1)).expect("room").duplicate);
+}
+
+#[test]
+fn a_duplicate_in_the_same_group_shares_the_answer_also_when_it_fails() {
+    let mut bench = Bench::new(|_| {});
+    let answers = bench.writer().commit(vec![hashed(7), hashed(7), hashed(8)]);
+    let answers: Vec<Appended> = answers.into_iter().map(|answer| answer.expect("room")).collect();
+    assert_eq!(
+        answers,
+        [appended(1, false), appended(1, true), appended(2, false)]
+    );
+    bench.disk.fail(Operation::Sync, 0, 1, EIO);
+    let answers = bench.writer().commit(vec![hashed(9), hashed(9)]);
+    assert!(
+        answers
+            .iter()
+            .all(|answer| matches!(answer, Err(AppendError::Failed(_))))
+    );
+    assert_eq!(bench.append(hashed(9)).expect("healed"), appended(3, false));
+    assert_eq!(bench.seqs(), [1, 2, 3]);
+}
+
+#[test]
+fn after_a_failed_sync_the_segment_ends_and_what_failed_never_comes_back() {
+    for truncate_fails in [false, true] {
+        let mut bench = Bench::new(|_| {});
+        bench.append(hashed(1)).expect("room");
+        bench.disk.fail(Operation::Sync, 0, 1, EIO);
+        if truncate_fails {
+            bench.disk.fail(Operation::Truncate, 0, 1, EIO);
+        }
+        assert!(matches!(bench.append(hashed(2)), Err(AppendError::Failed(_))));
+        assert_eq!(bench.seqs(), [1]);
+        assert_eq!(
+            bench.append(hashed(3)).expect("a new segment"),
+            appended(2, false)
+        );
+        assert_eq!(bench.segments().len(), 2);
+        bench.crash(None);
+        let hashes: Vec<u64> = bench.seqs();
+        assert_eq!(hashes, [1, 2]);
+        assert_eq!(bench.shared().recovery.corrupt_records, 0);
+        assert_eq!(bench.append(hashed(2)).expect("room"), appended(3, false));
+    }
+}
+
+#[test]
+fn a_disk_that_keeps_failing_refuses_and_recovers() {
+    let mut bench = Bench::new(|_| {});
+    bench.append(spans(b"durable")).expect("room");
+    bench.disk.fail(Operation::Sync, 0, u32::MAX, EIO);
+    for _ in 0..5 {
+        assert!(matches!(
+            bench.append(spans(b"lost")),
+            Err(AppendError::Failed(_))
+        ));
+    }
+    assert_eq!(bench.seqs(), [1]);
+    bench.disk.heal();
+    assert_eq!(bench.append(spans(b"durable")).expect("healed").seq, 2);
+    bench.crash(Some(0));
+    assert_eq!(bench.seqs(), [1, 2]);
+}
+
+#[test]
+fn no_space_is_answered_as_full_wherever_it_is_met() {
+    for operation in [Operation::Create, Operation::Write, Operation::Sync] {
+        let mut bench = Bench::new(|_| {});
+        bench.append(spans(b"durable")).expect("room");
+        if operation == Operation::Create {
+            bench.append(spans(&[1; 3900])).expect("room");
+        }
+        bench.disk.fail(operation, 0, 3, ENOSPC);
+        for _ in 0..3 {
+            assert!(is_full(&bench.append(spans(&[1; 300]))), "{operation:?}");
+        }
+        bench.append(spans(&[1; 300])).expect("room again");
+        let seqs = bench.seqs();
+        bench.crash(None);
+        assert_eq!(bench.seqs(), seqs, "{operation:?}");
+    }
+}
+
+#[test]
+fn a_full_spool_refuses_until_something_is_delivered() {
+    let mut bench = Bench::new(|config| config.max_bytes = 16 << 10);
+    let mut accepted = 0;
+    while bench.append(spans(&[1; 400])).is_ok() {
+        accepted += 1;
+        assert!(accepted < 1000, "never full");
+    }
+    assert!(is_full(&bench.append(spans(&[1; 400]))));
+    assert!(accepted >= 30, "{accepted} records of 472 bytes in 16 KiB");
+    bench.advance(accepted / 2);
+    bench.append(spans(&[1; 400])).expect("room again");
+    bench.advance(accepted + 1);
+    bench
+        .append(spans(&[1; 15_000]))
+        .expect("all is delivered, the last segment too");
+    let answer = bench.append(spans(&[1; 17_000]));
+    assert!(matches!(answer, Err(AppendError::TooLarge { .. })));
+}
+
+#[test]
+fn the_oldest_is_dropped_for_those_that_lag_and_counted() {
+    let mut bench = Bench::new(|config| {
+        config.max_bytes = 16 << 10;
+        config.when_full = WhenFull::DropOldest;
+    });
+    bench.exporters.push("b".to_owned());
+    bench.reopen();
+    for seq in 1..=200 {
+        assert_eq!(bench.append(spans(&[1; 400])).expect("dropping").seq, seq);
+        bench.shared().index.lock().advance("b", Signal::Spans, seq);
+    }
+    let kept = bench.seqs().len() as u64;
+    assert_eq!(bench.dropped(DropReason::Full) + 2 * kept, 400);
+    assert_eq!(bench.pending().items, 2 * kept);
+    let index = bench.shared().index.lock();
+    assert_eq!(index.dropped("b", Signal::Spans, DropReason::Full), 0);
+    assert!(index.bytes() <= 16 << 10);
+}

@@ -1,0 +1,211 @@
+//! The spool's small files: who it is, when it was last alive, how far its exporters are.
+//!
+//! None of them is needed to read the records. A damaged one is reported and made anew.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use meridian_proto::ids::AgentId;
+
+use super::disk::{Disk, DiskFile, read_file, replace_file};
+
+use super::record::field;
+
+const ALIVE_MAGIC: [u8; 4] = *b"MAlv";
+const ALIVE_SLOT_BYTES: usize = 32;
+const CURSOR_MAGIC: [u8; 8] = *b"MerCursr";
+const CURSOR_BYTES: usize = 40;
+
+/// What the file `identity` holds.
+pub(super) enum Identity {
+    Known(AgentId),
+    Missing,
+    Damaged,
+}
+
+/// Reads the file `identity`: the UUID as text.
+pub(super) fn read_identity(disk: &dyn Disk, path: &Path) -> io::Result<Identity> {
+    let Some(content) = read_file(disk, path)? else {
+        return Ok(Identity::Missing);
+    };
+    let known = str::from_utf8(&content)
+        .ok()
+        .and_then(|text| AgentId::parse(text.trim()));
+    Ok(known.map_or(Identity::Damaged, Identity::Known))
+}
+
+/// Writes the file `identity`.
+pub(super) fn write_identity(disk: &dyn Disk, path: &Path, identity: AgentId) -> io::Result<()> {
+    replace_file(disk, path, format!("{identity}\n").as_bytes()).map(drop)
+}
+
+/// A sign of life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sign {
+    pub unix_nanos: u64,
+    /// The next sequence then.
+    pub next_seq: u64,
+    /// Whether it is the last word of a process that closed the spool.
+    pub clean: bool,
+}
+
+/// The file `alive`: two slots written in turn, so that one is always whole. It is not
+/// synced: a sign that power loss took makes the gap that is reported longer, never shorter.
+pub(super) struct Alive {
+    file: Arc<dyn DiskFile>,
+    /// How many signs were written: the slot is its parity, the greater is the newer.
+    count: u32,
+}
+
+impl Alive {
+    /// Opens or makes the file; returns the last sign that can be read.
+    pub fn open(disk: &dyn Disk, path: &Path) -> io::Result<(Alive, Sign)> {
+        let file = match disk.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(path, 0)?,
+            opened => opened?,
+        };
+        let mut bytes = [0; 2 * ALIVE_SLOT_BYTES];
+        file.read_at(&mut bytes, 0)?;
+        let slots = bytes.chunks(ALIVE_SLOT_BYTES).filter_map(decode_sign);
+        let (count, sign) = slots.max_by_key(|(count, _)| *count).unwrap_or_default();
+        Ok((Alive { file, count }, sign))
+    }
+
+    /// Writes a sign of life over the older one.
+    pub fn write(&mut self, sign: Sign) -> io::Result<()> {
+        let count = self.count.wrapping_add(1);
+        let slot = u64::from(count % 2) * ALIVE_SLOT_BYTES as u64;
+        self.file
+            .write_at(&mut [IoSlice::new(&encode_sign(count, sign))], slot)?;
+        self.count = count;
+        Ok(())
+    }
+
+    /// Makes the signs durable.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+fn encode_sign(count: u32, sign: Sign) -> [u8; ALIVE_SLOT_BYTES] {
+    let mut bytes = [0; ALIVE_SLOT_BYTES];
+    bytes[0..4].copy_from_slice(&ALIVE_MAGIC);
+    bytes[8..16].copy_from_slice(&sign.unix_nanos.to_le_bytes());
+    bytes[16..24].copy_from_slice(&sign.next_seq.to_le_bytes());
+    bytes[24] = u8::from(sign.clean);
+    bytes[28..32].copy_from_slice(&count.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[8..]);
+    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn decode_sign(bytes: &[u8]) -> Option<(u32, Sign)> {
+    let bytes: &[u8; ALIVE_SLOT_BYTES] = bytes.first_chunk()?;
+    let sound =
+        bytes[0..4] == ALIVE_MAGIC && u32::from_le_bytes(field(bytes, 4)) == crc32c::crc32c(&bytes[8..]);
+    let sign = Sign {
+        unix_nanos: u64::from_le_bytes(field(bytes, 8)),
+        next_seq: u64::from_le_bytes(field(bytes, 16)),
+        clean: bytes[24] == 1,
+    };
+    sound.then(|| (u32::from_le_bytes(field(bytes, 28)), sign))
+}
+
+/// Reads the cursors in the directory `cursors`, by exporter. Those of other exporters are
+/// deleted, because they would hold segments for ever.
+pub(super) fn read_cursors(
+    disk: &dyn Disk,
+    dir: &Path,
+    exporters: &[String],
+) -> io::Result<HashMap<String, [u64; 3]>> {
+    let mut cursors = HashMap::new();
+    for name in disk.list(dir)? {
+        let path = dir.join(&name);
+        let exporter = exporters.iter().find(|exporter| file_name(exporter) == name);
+        let Some(exporter) = exporter else {
+            tracing::warn!(cursor = %path.display(), "deleting the spool's cursor of an exporter that is not configured");
+            disk.remove(&path)?;
+            continue;
+        };
+        match read_file(disk, &path)?.as_deref().and_then(decode_cursor) {
+            Some(seqs) => drop(cursors.insert(exporter.clone(), seqs)),
+            None => {
+                tracing::warn!(cursor = %path.display(), "the cursor is damaged; the exporter starts at the oldest record")
+            }
+        }
+    }
+    Ok(cursors)
+}
+
+/// Writes one exporter's cursor.
+pub(super) fn write_cursor(disk: &dyn Disk, dir: &Path, exporter: &str, seqs: [u64; 3]) -> io::Result<()> {
+    replace_file(disk, &dir.join(file_name(exporter)), &encode_cursor(seqs)).map(drop)
+}
+
+fn encode_cursor(seqs: [u64; 3]) -> [u8; CURSOR_BYTES] {
+    let mut bytes = [0; CURSOR_BYTES];
+    bytes[0..8].copy_from_slice(&CURSOR_MAGIC);
+    for (place, seq) in bytes[8..32].chunks_mut(8).zip(seqs) {
+        place.copy_from_slice(&seq.to_le_bytes());
+    }
+    let crc = crc32c::crc32c(&bytes[..32]);
+    bytes[32..36].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn decode_cursor(bytes: &[u8]) -> Option<[u64; 3]> {
+    let bytes: &[u8; CURSOR_BYTES] = bytes.first_chunk()?;
+    let sound =
+        bytes[0..8] == CURSOR_MAGIC && u32::from_le_bytes(field(bytes, 32)) == crc32c::crc32c(&bytes[..32]);
+    sound.then(|| [8, 16, 24].map(|at| u64::from_le_bytes(field(bytes, at))))
+}
+
+/// The exporter's name with everything but letters, digits, `-` and `_` as `%XX`, so that
+/// `aggregator/second` is a file name, and none ends like an unfinished file.
+fn file_name(exporter: &str) -> String {
+    let mut name = String::with_capacity(exporter.len());
+    for byte in exporter.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exporter_s_name_is_a_file_name() {
+        assert_eq!(file_name("aggregator"), "aggregator");
+        assert_eq!(file_name("aggregator/second.tmp"), "aggregator%2Fsecond%2Etmp");
+    }
+
+    #[test]
+    fn a_damaged_cursor_is_none() {
+        let mut bytes = encode_cursor([1, u64::MAX, 3]);
+        assert_eq!(decode_cursor(&bytes), Some([1, u64::MAX, 3]));
+        bytes[9] ^= 4;
+        assert_eq!(decode_cursor(&bytes), None);
+        assert_eq!(decode_cursor(&[]), None);
+    }
+
+    #[test]
+    fn a_damaged_sign_of_life_is_none() {
+        let sign = Sign {
+            unix_nanos: 5,
+            next_seq: 9,
+            clean: true,
+        };
+        let mut bytes = encode_sign(3, sign);
+        assert_eq!(decode_sign(&bytes), Some((3, sign)));
+        bytes[8] ^= 1;
+        assert_eq!(decode_sign(&bytes), None);
+        assert_eq!(decode_sign(&[0; ALIVE_SLOT_BYTES]), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! Between many tasks that append and the one thread that writes: gathers what arrives into
+//! groups, so that one sync serves all of it.
+//!
+//! It is bounded in records; their bytes are bounded by the intake's admission, which holds
+//! until the append is answered. It touches no file.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+
+use super::writer::{Answer, Writer};
+use super::{AppendError, NewRecord};
+
+/// The most records that wait for the writer; more wait in their tasks.
+const QUEUE_RECORDS_MAX: usize = 1024;
+/// A group of so many bytes does not wait for more.
+const GROUP_BYTES_ENOUGH: usize = 1 << 20;
+
+/// How the writer's thread is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    Running,
+    Closed,
+    /// It ended without being asked to.
+    Failed,
+}
+
+pub(super) struct Queue {
+    queued: Mutex<Queued>,
+    wake: Condvar,
+    room: Arc<Semaphore>,
+    life: watch::Sender<Life>,
+}
+
+#[derive(Default)]
+struct Queued {
+    requests: Vec<Request>,
+    bytes: usize,
+    touch: bool,
+    reclaim: bool,
+    closing: bool,
+}
+
+struct Request {
+    record: NewRecord,
+    answer: oneshot::Sender<Answer>,
+    /// Held until the request is answered.
+    _room: OwnedSemaphorePermit,
+}
+
+impl Queue {
+    pub fn new() -> Self {
+        Self {
+            queued: Mutex::default(),
+            wake: Condvar::new(),
+            room: Arc::new(Semaphore::new(QUEUE_RECORDS_MAX)),
+            life: watch::Sender::new(Life::Running),
+        }
+    }
+
+    /// Hands a record to the writer and waits for its answer.
+    pub async fn append(&self, record: NewRecord) -> Answer {
+        let room = Arc::clone(&self.room)
+            .acquire_owned()
+            .await
+            .map_err(|_| AppendError::Closed)?;
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut queued = self.queued.lock();
+            if queued.closing {
+                return Err(AppendError::Closed);
+            }
+            queued.bytes += record.body.len() + record.overlay.len();
+            queued.requests.push(Request {
+                record,
+                answer,
+                _room: room,
+            });
+        }
+        self.wake.notify_one();
+        answered.await.unwrap_or_else(|_| {
+            Err(AppendError::Failed(Arc::new(io::Error::other(
+                "the spool's writer has ended",
+            ))))
+        })
+    }
+
+    /// Asks for a sign of life.
+    pub fn touch(&self) {
+        self.queued.lock().touch = true;
+        self.wake.notify_one();
+    }
+
+    /// Asks for delivered segments to be deleted.
+    pub fn reclaim(&self) {
+        self.queued.lock().reclaim = true;
+        self.wake.notify_one();
+    }
+
+    /// Asks the writer to end after what is queued.
+    pub fn close(&self) {
+        self.queued.lock().closing = true;
+        self.wake.notify_one();
+    }
+
+    pub fn life(&self) -> watch::Receiver<Life> {
+        self.life.subscribe()
+    }
+
+    /// Waits for work, and for company while there is little.
+    fn take(&self, linger: Duration) -> Queued {
+        let mut queued = self.queued.lock();
+        while queued.is_idle() {
+            self.wake.wait(&mut queued);
+        }
+        let deadline = Instant::now() + linger;
+        while queued.may_grow() && !self.wake.wait_until(&mut queued, deadline).timed_out() {}
+        let closing = queued.closing;
+        std::mem::replace(
+            &mut *queued,
+            Queued {
+                closing,
+                ..Queued::default()
+            },
+        )
+    }
+}
+
+impl Queued {
+    fn is_idle(&self) -> bool {
+        self.requests.is_empty() && !self.touch && !self.reclaim && !self.closing
+    }
+
+    fn may_grow(&self) -> bool {
+        let little = self.requests.len() < QUEUE_RECORDS_MAX && self.bytes < GROUP_BYTES_ENOUGH;
+        !self.requests.is_empty() && little && !self.closing
+    }
+}
+
+/// The writer's thread: serves the queue until it is closed.
+pub(super) fn serve(queue: &Arc<Queue>, mut writer: Writer, linger: Duration) {
+    let mut ending = Ending {
+        queue: Arc::clone(queue),
+        life: Life::Failed,
+    };
+    loop {
+        let work = queue.take(linger);
+        let (records, answers): (Vec<_>, Vec<_>) = work
+            .requests
+            .into_iter()
+            .map(|request| (request.record, (request.answer, request._room)))
+            .unzip();
+        if !records.is_empty() {
+            for ((answer, room), result) in answers.into_iter().zip(writer.commit(records)) {
+                // Who asked may be gone; the record is stored all the same.
+                answer.send(result).ok();
+                drop(room);
+            }
+        }
+        if work.reclaim {
+            writer.reclaim();
+        }
+        if work.touch {
+            writer.touch(false);
+        }
+        if work.closing {
+            writer.close();
+            // The lock is free before anybody is told.
+            drop(writer);
+            ending.life = Life::Closed;
+            return;
+        }
+    }
+}
+
+/// Tells everybody when the thread ends, also by a panic.
+struct Ending {
+    queue: Arc<Queue>,
+    life: Life,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let requests = {
+            let mut queued = self.queue.queued.lock();
+            queued.closing = true;
+            std::mem::take(&mut queued.requests)
+        };
+        drop(requests);
+        self.queue.life.send_replace(self.life);
+    }
+}

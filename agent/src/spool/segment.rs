@@ -1,0 +1,164 @@
+//! A segment: a file named by the sequence of its first record, a header, then records.
+//!
+//! It makes, names and identifies segments; reading their records is [`super::scan`]'s, and
+//! deciding when to begin or delete one is the writer's.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use meridian_proto::ids::AgentId;
+
+use super::disk::{Disk, DiskFile};
+use super::record::field;
+
+/// Bytes of a segment's header; the first record begins after it.
+pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
+const MAGIC: [u8; 8] = *b"MerSpool";
+const VERSION: u32 = 1;
+const EXTENSION: &str = ".seg";
+
+/// What a segment's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SegmentHeader {
+    pub identity: AgentId,
+    pub first_seq: u64,
+    /// Seeds the checksum of record headers, so that bytes of another segment, or bytes that
+    /// a client put into a body, are not taken for a record.
+    pub salt: u32,
+}
+
+/// Why a file is not a segment of this spool.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotASegment {
+    #[error("it does not begin like a segment")]
+    Magic,
+    #[error("it has version {0}, this release reads version {VERSION}")]
+    Version(u32),
+    #[error("its header is damaged")]
+    Damaged,
+    #[error("it belongs to spool {0}")]
+    Foreign(AgentId),
+    #[error("its name does not match its first sequence {0}")]
+    Name(u64),
+}
+
+/// The name of the segment that begins with this sequence.
+pub(super) fn file_name(first_seq: u64) -> String {
+    format!("{first_seq:020}{EXTENSION}")
+}
+
+/// The sequence in the name of a segment.
+pub(super) fn first_seq_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(EXTENSION)?;
+    (digits.len() == 20).then(|| digits.parse().ok())?
+}
+
+impl SegmentHeader {
+    fn encode(&self) -> [u8; 64] {
+        let mut bytes = [0; 64];
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.salt.to_le_bytes());
+        bytes[16..32].copy_from_slice(self.identity.as_bytes());
+        bytes[32..40].copy_from_slice(&self.first_seq.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..60]);
+        bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; 64]) -> Result<SegmentHeader, NotASegment> {
+        if bytes[0..8] != MAGIC {
+            return Err(NotASegment::Magic);
+        }
+        let version = u32::from_le_bytes(field(bytes, 8));
+        if version != VERSION {
+            return Err(NotASegment::Version(version));
+        }
+        if u32::from_le_bytes(field(bytes, 60)) != crc32c::crc32c(&bytes[..60]) {
+            return Err(NotASegment::Damaged);
+        }
+        Ok(SegmentHeader {
+            identity: AgentId::from_slice(&bytes[16..32]).ok_or(NotASegment::Damaged)?,
+            first_seq: u64::from_le_bytes(field(bytes, 32)),
+            salt: u32::from_le_bytes(field(bytes, 12)),
+        })
+    }
+
+    /// Reads the header of the file with this sequence in its name.
+    pub fn read(file: &dyn DiskFile, named: u64) -> io::Result<Result<SegmentHeader, NotASegment>> {
+        let mut bytes = [0; 64];
+        file.read_at(&mut bytes, 0)?;
+        Ok(SegmentHeader::decode(&bytes).and_then(|header| {
+            if header.first_seq == named {
+                Ok(header)
+            } else {
+                Err(NotASegment::Name(header.first_seq))
+            }
+        }))
+    }
+}
+
+/// Makes a segment with its header, durable under its name.
+pub(super) fn create(
+    disk: &dyn Disk,
+    dir: &Path,
+    header: &SegmentHeader,
+    reserve_bytes: u64,
+) -> io::Result<(PathBuf, Arc<dyn DiskFile>)> {
+    let path = dir.join(file_name(header.first_seq));
+    let unfinished = path.with_extension("tmp");
+    let made = disk.create(&unfinished, reserve_bytes).and_then(|file| {
+        file.write_at(&mut [IoSlice::new(&header.encode())], 0)?;
+        file.sync()?;
+        disk.rename(&unfinished, &path)?;
+        disk.sync_dir(dir)?;
+        Ok(file)
+    });
+    match made {
+        Ok(file) => Ok((path, file)),
+        Err(error) => {
+            // Either name may be there; an empty segment that stays does no harm.
+            disk.remove(&unfinished).ok();
+            disk.remove(&path).ok();
+            Err(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_says_what_is_wrong_with_it() {
+        let header = SegmentHeader {
+            identity: AgentId::random(),
+            first_seq: 12,
+            salt: 5,
+        };
+        let bytes = header.encode();
+        assert_eq!(SegmentHeader::decode(&bytes).expect("own header"), header);
+        let mut newer = bytes;
+        newer[8] = 2;
+        assert!(matches!(
+            SegmentHeader::decode(&newer),
+            Err(NotASegment::Version(2))
+        ));
+        let mut damaged = bytes;
+        damaged[33] ^= 1;
+        assert!(matches!(
+            SegmentHeader::decode(&damaged),
+            Err(NotASegment::Damaged)
+        ));
+        assert!(matches!(SegmentHeader::decode(&[0; 64]), Err(NotASegment::Magic)));
+    }
+
+    #[test]
+    fn names_sort_like_sequences() {
+        assert_eq!(file_name(7), "00000000000000000007.seg");
+        assert_eq!(first_seq_of(&file_name(u64::MAX)), Some(u64::MAX));
+        assert_eq!(first_seq_of("7.seg"), None);
+        assert_eq!(first_seq_of("00000000000000000007.seg.bad"), None);
+    }
+}

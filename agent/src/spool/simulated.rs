@@ -1,0 +1,304 @@
+//! A disk in memory that counts, fails and crashes on demand: for tests and for simulation
+//! of whole agents.
+//!
+//! What was not synced may be lost in part by [`SimulatedDisk::crash`], as a machine that
+//! loses power loses it. It does not model time, nor a disk that lies about a sync.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::disk::{Disk, DiskFile};
+
+/// Kinds of operations that can be counted and made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// Making a file and reserving its space.
+    Create,
+    /// Writing; a write that fails has written its first half.
+    Write,
+    /// Reading.
+    Read,
+    /// Making a file's content durable; a sync that fails has synced nothing.
+    Sync,
+    /// Cutting a file.
+    Truncate,
+    /// Giving a file another name.
+    Rename,
+    /// Removing a name.
+    Remove,
+    /// Making names durable.
+    SyncDir,
+}
+
+/// A disk in memory; clones share it.
+#[derive(Clone, Default)]
+pub struct SimulatedDisk(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
+    durable_names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
+    locks: BTreeSet<PathBuf>,
+    counts: BTreeMap<Operation, u64>,
+    faults: Vec<Fault>,
+    /// Processes before a crash have an older life and may change nothing any more.
+    life: u64,
+}
+
+#[derive(Default)]
+struct Content {
+    now: Vec<u8>,
+    durable: Vec<u8>,
+}
+
+struct Fault {
+    operation: Operation,
+    skip: u32,
+    times: u32,
+    errno: i32,
+}
+
+struct SimulatedFile {
+    disk: SimulatedDisk,
+    content: Arc<Mutex<Content>>,
+    life: u64,
+}
+
+struct Lock {
+    disk: SimulatedDisk,
+    path: PathBuf,
+    life: u64,
+}
+
+impl SimulatedDisk {
+    /// Lets the operation succeed `skip` times, then fail `times` times with this errno.
+    pub fn fail(&self, operation: Operation, skip: u32, times: u32, errno: i32) {
+        self.0.lock().faults.push(Fault {
+            operation,
+            skip,
+            times,
+            errno,
+        });
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        self.0.lock().faults.clear();
+    }
+
+    /// How often the operation was tried.
+    pub fn count(&self, operation: Operation) -> u64 {
+        self.0.lock().counts.get(&operation).copied().unwrap_or_default()
+    }
+
+    /// Ends the process: what it holds changes nothing any more, and its locks are free. With
+    /// `kept_bytes` the machine ends too: of each file the first so many bytes are as written,
+    /// the rest as last synced; and names are as last synced.
+    pub fn crash(&self, kept_bytes: Option<usize>) {
+        let mut state = self.0.lock();
+        state.life += 1;
+        state.locks.clear();
+        state.faults.clear();
+        let Some(kept) = kept_bytes else { return };
+        state.names = state.durable_names.clone();
+        for content in state.names.values() {
+            content.lock().lose_unsynced(kept);
+        }
+    }
+
+    /// Changes a file's bytes behind the spool's back.
+    pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(content) = self.0.lock().names.get(path) {
+            let mut content = content.lock();
+            change(&mut content.now);
+            content.durable = content.now.clone();
+        }
+    }
+
+    /// The paths of all files.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.0.lock().names.keys().cloned().collect()
+    }
+
+    fn attempt(&self, operation: Operation, life: Option<u64>) -> io::Result<()> {
+        let mut state = self.0.lock();
+        if life.is_some_and(|life| life != state.life) {
+            return Err(io::Error::other("the process has ended"));
+        }
+        *state.counts.entry(operation).or_default() += 1;
+        for fault in state
+            .faults
+            .iter_mut()
+            .filter(|fault| fault.operation == operation)
+        {
+            if fault.skip > 0 {
+                fault.skip -= 1;
+            } else if fault.times > 0 {
+                fault.times -= 1;
+                return Err(io::Error::from_raw_os_error(fault.errno));
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&self, content: Arc<Mutex<Content>>) -> Arc<dyn DiskFile> {
+        let life = self.0.lock().life;
+        Arc::new(SimulatedFile {
+            disk: self.clone(),
+            content,
+            life,
+        })
+    }
+}
+
+impl Content {
+    fn lose_unsynced(&mut self, kept: usize) {
+        let kept = kept.min(self.now.len());
+        let mut rest = self.durable.get(kept..).unwrap_or_default().to_vec();
+        self.now.truncate(kept);
+        self.now.append(&mut rest);
+        self.durable = self.now.clone();
+    }
+}
+
+fn missing(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, path.display().to_string())
+}
+
+impl Disk for SimulatedDisk {
+    fn create_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.0.lock();
+        let inside = state.names.keys().filter(|path| path.parent() == Some(dir));
+        Ok(inside
+            .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .collect())
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Send>> {
+        let mut state = self.0.lock();
+        if !state.locks.insert(path.to_owned()) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(Box::new(Lock {
+            disk: self.clone(),
+            path: path.to_owned(),
+            life: state.life,
+        }))
+    }
+
+    fn create(&self, path: &Path, reserve_bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
+        self.attempt(Operation::Create, None)?;
+        let reserved = usize::try_from(reserve_bytes).map_err(io::Error::other)?;
+        let content = Arc::new(Mutex::new(Content {
+            now: vec![0; reserved],
+            durable: Vec::new(),
+        }));
+        self.0.lock().names.insert(path.to_owned(), Arc::clone(&content));
+        Ok(self.file(content))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let content = self.0.lock().names.get(path).cloned();
+        Ok(self.file(content.ok_or_else(|| missing(path))?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.attempt(Operation::Rename, None)?;
+        let mut state = self.0.lock();
+        let content = state.names.remove(from).ok_or_else(|| missing(from))?;
+        state.names.insert(to.to_owned(), content);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.attempt(Operation::Remove, None)?;
+        self.0
+            .lock()
+            .names
+            .remove(path)
+            .map(drop)
+            .ok_or_else(|| missing(path))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.attempt(Operation::SyncDir, None)?;
+        let mut state = self.0.lock();
+        let state = &mut *state;
+        state.durable_names.retain(|path, _| path.parent() != Some(dir));
+        let inside = state.names.iter().filter(|(path, _)| path.parent() == Some(dir));
+        state
+            .durable_names
+            .extend(inside.map(|(path, content)| (path.clone(), Arc::clone(content))));
+        Ok(())
+    }
+}
+
+impl DiskFile for SimulatedFile {
+    fn write_at(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let attempt = self.disk.attempt(Operation::Write, Some(self.life));
+        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        if let Err(error) = &attempt {
+            let half = if error.raw_os_error().is_some() {
+                bytes.len() / 2
+            } else {
+                0
+            };
+            bytes.truncate(half);
+        }
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let mut content = self.content.lock();
+        let end = start + bytes.len();
+        if content.now.len() < end && !bytes.is_empty() {
+            content.now.resize(end, 0);
+        }
+        if !bytes.is_empty() {
+            content.now[start..end].copy_from_slice(&bytes);
+        }
+        attempt
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.attempt(Operation::Read, None)?;
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let content = self.content.lock();
+        let rest = content.now.get(start..).unwrap_or_default();
+        let read = rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.attempt(Operation::Sync, Some(self.life))?;
+        let mut content = self.content.lock();
+        content.durable = content.now.clone();
+        Ok(())
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.disk.attempt(Operation::Truncate, Some(self.life))?;
+        let length = usize::try_from(bytes).map_err(io::Error::other)?;
+        self.content.lock().now.resize(length, 0);
+        Ok(())
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.content.lock().now.len() as u64)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let mut state = self.disk.0.lock();
+        if state.life == self.life {
+            state.locks.remove(&self.path);
+        }
+    }
+}

@@ -1,0 +1,481 @@
+//! The one that changes files: appends groups of records, begins and deletes segments, keeps
+//! cursors and signs of life.
+//!
+//! It is synchronous and single-threaded, and a group is either durable as a whole or failed
+//! as a whole. It never writes or syncs again where a write or sync has failed: the segment
+//! ends after its last durable record, and the next group begins another. It does not wait:
+//! gathering a group is [`super::queue`]'s.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::disk::{Disk, DiskFile, is_full};
+use super::index::Segment;
+use super::marks::{self, Alive, Sign};
+use super::record::{self, ALIGNMENT, HEADER_BYTES, Header};
+use super::scan::Located;
+use super::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::window::{Accepted, Window};
+use super::{
+    AppendError, Appended, NewRecord, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, Shared, SpoolConfig, WhenFull,
+};
+use meridian_runtime::clock::Clock;
+
+/// When a refused client should come back: about what an exporter needs to free a segment.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+const PADDING: [u8; ALIGNMENT] = [0; ALIGNMENT];
+
+/// What one append is answered.
+pub(super) type Answer = Result<Appended, AppendError>;
+
+/// The newest segment while records can be added to it.
+struct Active {
+    file: Arc<dyn DiskFile>,
+    salt: u32,
+    /// Where the last durable record ends.
+    bytes: u64,
+    capacity_bytes: u64,
+}
+
+/// Records that are about to be written together.
+#[derive(Default)]
+struct Group {
+    records: Vec<(Header, NewRecord)>,
+    bytes: u64,
+    by_hash: HashMap<u128, usize>,
+    /// Which answer belongs to which record; several where one is a duplicate of another.
+    waiting: Vec<(usize, usize)>,
+}
+
+/// Owns the directory.
+pub(super) struct Writer {
+    config: SpoolConfig,
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+    shared: Arc<Shared>,
+    window: Window,
+    alive: Alive,
+    active: Option<Active>,
+    empty: Vec<PathBuf>,
+    next_seq: u64,
+    group: Group,
+    _lock: Box<dyn Send>,
+}
+
+impl Writer {
+    /// Takes over an opened directory; makes no segment before there is a record.
+    pub fn new(
+        config: SpoolConfig,
+        disk: Arc<dyn Disk>,
+        clock: Clock,
+        shared: Arc<Shared>,
+        parts: WriterParts,
+    ) -> Self {
+        let next_seq = shared.index.lock().next_seq;
+        let WriterParts {
+            window,
+            alive,
+            empty,
+            lock,
+        } = parts;
+        Self {
+            config,
+            disk,
+            clock,
+            shared,
+            window,
+            alive,
+            active: None,
+            empty,
+            next_seq,
+            group: Group::default(),
+            _lock: lock,
+        }
+    }
+
+    /// Makes the records durable and answers each, in order.
+    pub fn commit(&mut self, records: Vec<NewRecord>) -> Vec<Answer> {
+        let (received, next_seq) = {
+            let mut index = self.shared.index.lock();
+            (index.begin_group(self.clock.now_unix_nanos()), index.next_seq)
+        };
+        if next_seq > self.next_seq {
+            // An aggregator knows sequences that this spool has lost: go on after them.
+            self.seal();
+            self.next_seq = next_seq;
+        }
+        self.window.expire(received);
+        let mut answers: Vec<Option<Answer>> = records.iter().map(|_| None).collect();
+        for (slot, record) in records.into_iter().enumerate() {
+            if let Some(answer) = self.place(record, slot, received, &mut answers) {
+                answers[slot] = Some(answer);
+            }
+        }
+        self.flush(&mut answers);
+        self.shared.index.lock().end_group();
+        let unanswered = || {
+            Err(AppendError::Failed(Arc::new(io::Error::other(
+                "the record was not written",
+            ))))
+        };
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(unanswered))
+            .collect()
+    }
+
+    /// Puts a record into the group, or answers it at once.
+    fn place(
+        &mut self,
+        record: NewRecord,
+        slot: usize,
+        received: u64,
+        answers: &mut [Option<Answer>],
+    ) -> Option<Answer> {
+        if let Some(seq) = record.hash.and_then(|hash| self.window.find(hash)) {
+            return Some(Ok(Appended { seq, duplicate: true }));
+        }
+        if let Some(first) = record.hash.and_then(|hash| self.group.by_hash.get(&hash)) {
+            self.group.waiting.push((slot, *first));
+            return None;
+        }
+        let bytes = record::record_bytes(record.overlay.len(), record.body.len());
+        let bytes_max = RECORD_BYTES_MAX.min(self.config.max_bytes.saturating_sub(SEGMENT_HEADER_BYTES));
+        if bytes > bytes_max {
+            return Some(Err(AppendError::TooLarge { bytes, bytes_max }));
+        }
+        if let Err(error) = self.make_room(bytes, answers) {
+            return Some(Err(error));
+        }
+        let seq = self.next_seq + self.group.records.len() as u64;
+        let Some(header) = Header::of(&record, seq, received) else {
+            return Some(Err(AppendError::TooLarge { bytes, bytes_max }));
+        };
+        let position = self.group.records.len();
+        if let Some(hash) = record.hash {
+            self.group.by_hash.insert(hash, position);
+        }
+        self.group.waiting.push((slot, position));
+        self.group.bytes += bytes;
+        self.group.records.push((header, record));
+        None
+    }
+
+    /// Makes sure that the active segment has room for so many bytes beside the group's.
+    fn make_room(&mut self, bytes: u64, answers: &mut [Option<Answer>]) -> Result<(), AppendError> {
+        if self
+            .active
+            .as_ref()
+            .is_some_and(|active| self.fits(active, bytes))
+        {
+            return Ok(());
+        }
+        self.flush(answers);
+        self.seal();
+        let capacity = self.capacity_for_segment(bytes)?;
+        self.begin_segment(capacity)
+            .map_err(|error| self.failed("begin a segment", error))
+    }
+
+    fn fits(&self, active: &Active, bytes: u64) -> bool {
+        active.bytes + self.group.bytes + bytes <= active.capacity_bytes
+    }
+
+    /// Bytes that a new segment for such a record may take; frees space by the spool's policy.
+    fn capacity_for_segment(&mut self, bytes: u64) -> Result<u64, AppendError> {
+        let least = SEGMENT_HEADER_BYTES + bytes;
+        self.reclaim();
+        loop {
+            let used = self.shared.index.lock().bytes();
+            let room = self.config.max_bytes.saturating_sub(used);
+            if room >= least {
+                let usual = self
+                    .config
+                    .segment_bytes
+                    .min(self.config.max_bytes / 4)
+                    .min(SEGMENT_BYTES_MAX);
+                return Ok(usual.min(room).max(least));
+            }
+            if !self.free_oldest() {
+                return Err(AppendError::Full {
+                    retry_after: RETRY_AFTER,
+                });
+            }
+        }
+    }
+
+    /// Deletes the oldest segment if it is delivered or may be dropped. The newest needs a
+    /// successor first, because its name says which sequences are used: an empty one will do.
+    fn free_oldest(&mut self) -> bool {
+        let (only, delivered) = {
+            let index = self.shared.index.lock();
+            let Some(oldest) = index.segments.front() else {
+                return false;
+            };
+            (index.segments.len() == 1, index.is_delivered(oldest))
+        };
+        if !delivered && self.config.when_full == WhenFull::Refuse {
+            return false;
+        }
+        if only {
+            let begun = self.begin_segment(SEGMENT_HEADER_BYTES);
+            if begun
+                .map_err(|error| self.failed("begin a segment", error))
+                .is_err()
+            {
+                return false;
+            }
+        }
+        if !delivered {
+            self.shared.index.lock().drop_oldest();
+        }
+        self.reclaim() > 0
+    }
+
+    /// Writes and syncs the group, makes it visible, and answers it.
+    fn flush(&mut self, answers: &mut [Option<Answer>]) {
+        let group = std::mem::take(&mut self.group);
+        if group.records.is_empty() {
+            return;
+        }
+        let written = self.write(&group);
+        let failure = written.map_err(|error| {
+            self.abandon();
+            self.failed("write", error)
+        });
+        if failure.is_ok() {
+            self.publish(&group);
+        }
+        let mut answered = vec![false; group.records.len()];
+        for (slot, position) in group.waiting {
+            let duplicate = std::mem::replace(&mut answered[position], true);
+            let seq = group.records[position].0.seq;
+            answers[slot] = Some(failure.clone().map(|()| Appended { seq, duplicate }));
+        }
+    }
+
+    fn write(&self, group: &Group) -> io::Result<()> {
+        let active = self
+            .active
+            .as_ref()
+            .ok_or_else(|| io::Error::other("there is no segment"))?;
+        let headers: Vec<[u8; HEADER_BYTES]> = group
+            .records
+            .iter()
+            .map(|(header, _)| header.encode(active.salt))
+            .collect();
+        let mut parts = Vec::with_capacity(group.records.len() * 4);
+        for (bytes, (_, record)) in headers.iter().zip(&group.records) {
+            let data = record.overlay.len() + record.body.len();
+            let padding = data.next_multiple_of(ALIGNMENT) - data;
+            let slices: [&[u8]; 4] = [bytes, &record.overlay, &record.body, &PADDING[..padding]];
+            parts.extend(
+                slices
+                    .into_iter()
+                    .filter(|slice| !slice.is_empty())
+                    .map(IoSlice::new),
+            );
+        }
+        active.file.write_at(&mut parts, active.bytes)?;
+        if self.config.fsync {
+            active.file.sync()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes a durable group visible to readers and to the retry window.
+    fn publish(&mut self, group: &Group) {
+        let Some(active) = &mut self.active else { return };
+        let mut index = self.shared.index.lock();
+        for (header, _) in &group.records {
+            if let Some(segment) = index.segments.back_mut() {
+                segment.push(&Located {
+                    offset: active.bytes,
+                    header: *header,
+                });
+            }
+            active.bytes += header.record_bytes();
+            self.next_seq = header.seq + 1;
+            if let Some(hash) = header.hash {
+                let received_unix_nanos = header.received_unix_nanos;
+                self.window.insert(Accepted {
+                    hash,
+                    seq: header.seq,
+                    received_unix_nanos,
+                });
+            }
+        }
+        index.next_seq = index.next_seq.max(self.next_seq);
+        index.end_group();
+        drop(index);
+        self.shared.durable.send_replace(self.next_seq - 1);
+    }
+
+    /// Ends the active segment after its last durable record, because nothing is known of
+    /// what follows. Should the cut not hold, the next segment's name says where it ends.
+    fn abandon(&mut self) {
+        if let Some(active) = self.active.take()
+            && let Err(error) = active.file.truncate(active.bytes)
+        {
+            tracing::warn!(%error, "cannot cut a segment after a failed write");
+        }
+    }
+
+    /// Ends the active segment and gives back what it reserved.
+    fn seal(&mut self) {
+        if let Some(active) = self.active.take()
+            && active.bytes < active.capacity_bytes
+            && let Err(error) = active.file.truncate(active.bytes)
+        {
+            tracing::warn!(%error, "cannot release the reserved end of a segment");
+        }
+    }
+
+    /// Makes the next segment, named by the next sequence, durable under its name.
+    fn begin_segment(&mut self, capacity_bytes: u64) -> io::Result<()> {
+        let salt = rand::random();
+        let header = SegmentHeader {
+            identity: self.shared.identity,
+            first_seq: self.next_seq,
+            salt,
+        };
+        let (path, file) = segment::create(&*self.disk, &self.config.path, &header, capacity_bytes)?;
+        self.empty.retain(|empty| *empty != path);
+        let opened = Segment::new(Arc::clone(&file), path, salt, self.next_seq, SEGMENT_HEADER_BYTES);
+        let mut index = self.shared.index.lock();
+        if let Some(before) = index.segments.pop_back_if(|last| last.is_empty())
+            && before.path != opened.path
+        {
+            self.empty.push(before.path);
+        }
+        index.segments.push_back(opened);
+        drop(index);
+        self.active = Some(Active {
+            file,
+            salt,
+            bytes: SEGMENT_HEADER_BYTES,
+            capacity_bytes,
+        });
+        for empty in self.empty.drain(..) {
+            if let Err(error) = self.disk.remove(&empty) {
+                tracing::warn!(%error, segment = %empty.display(), "cannot remove an empty segment");
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the segments that every exporter has passed; returns how many.
+    pub fn reclaim(&mut self) -> usize {
+        let mut deleted = 0;
+        while self.shared.index.lock().oldest_is_delivered() {
+            match self.delete_oldest() {
+                Ok(()) => deleted += 1,
+                Err(error) => {
+                    tracing::error!(%error, path = %self.config.path.display(), "cannot delete a delivered segment");
+                    break;
+                }
+            }
+        }
+        if deleted > 0
+            && let Err(error) = self.disk.sync_dir(&self.config.path)
+        {
+            tracing::warn!(%error, "deleted segments may come back after a crash and be sent again");
+        }
+        deleted
+    }
+
+    fn delete_oldest(&mut self) -> io::Result<()> {
+        let (path, last_seq) = {
+            let index = self.shared.index.lock();
+            let Some(oldest) = index.segments.front() else {
+                return Ok(());
+            };
+            (oldest.path.clone(), oldest.last_seq())
+        };
+        self.window.expire(self.shared.index.lock().last_time);
+        match self.window.save_up_to(last_seq) {
+            // Without room nothing could ever be deleted, and so no room be made. The hashes
+            // stay in memory and are saved with the next segment's.
+            Err(error) if is_full(&error) => {
+                tracing::warn!(%error, "no room to keep the retry window of a deleted segment");
+            }
+            saved => saved?,
+        }
+        self.disk.remove(&path)?;
+        self.shared.index.lock().segments.pop_front();
+        Ok(())
+    }
+
+    /// Writes the cursors that moved, and a sign of life.
+    pub fn touch(&mut self, clean: bool) {
+        let mut kept = self.write_cursors();
+        let unix_nanos = self.clock.now_unix_nanos();
+        let next_seq = self.shared.index.lock().next_seq;
+        kept = kept.and(self.alive.write(Sign {
+            unix_nanos,
+            next_seq,
+            clean,
+        }));
+        if clean {
+            kept = kept.and(self.alive.sync());
+        }
+        if let Err(error) = kept {
+            tracing::warn!(%error, path = %self.config.path.display(), "cannot write the spool's cursors or sign of life");
+        }
+    }
+
+    fn write_cursors(&self) -> io::Result<()> {
+        let moved: Vec<(String, [u64; 3])> = {
+            let mut index = self.shared.index.lock();
+            let cursors = index.cursors.iter_mut();
+            let moved = cursors.filter_map(|cursor| std::mem::take(&mut cursor.moved).then_some(cursor));
+            moved
+                .map(|cursor| (cursor.exporter.clone(), cursor.seqs))
+                .collect()
+        };
+        let dir = self.config.path.join("cursors");
+        for (exporter, seqs) in moved {
+            if let Err(error) = marks::write_cursor(&*self.disk, &dir, &exporter, seqs) {
+                let mut index = self.shared.index.lock();
+                index
+                    .cursors
+                    .iter_mut()
+                    .for_each(|cursor| cursor.moved |= cursor.exporter == exporter);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The last word of a clean end.
+    pub fn close(&mut self) {
+        self.seal();
+        self.reclaim();
+        self.touch(true);
+    }
+
+    /// How a file error is answered; logged here, once.
+    fn failed(&self, action: &'static str, error: io::Error) -> AppendError {
+        let path = self.config.path.display();
+        if is_full(&error) {
+            tracing::warn!(%path, action, "the disk of the spool is full, refusing");
+            return AppendError::Full {
+                retry_after: RETRY_AFTER,
+            };
+        }
+        tracing::error!(%path, action, %error, "the disk of the spool fails, refusing");
+        AppendError::Failed(Arc::new(error))
+    }
+}
+
+/// What the writer takes over from recovery.
+pub(super) struct WriterParts {
+    pub window: Window,
+    pub alive: Alive,
+    pub empty: Vec<PathBuf>,
+    pub lock: Box<dyn Send>,
+}
