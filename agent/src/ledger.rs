@@ -5,9 +5,10 @@
 //! accepted + recovered = delivered + pending + Σ dropped{reason}
 //! ```
 //!
-//! All in items (spans, log records, data points). `pending` belongs to the spool and is
-//! exposed beside the spool, in `app`; this module counts only what happened and decides
-//! nothing.
+//! All in items (spans, log records, data points). This file counts what receivers and exporters
+//! report; `spooled` exposes what only the spool knows. Neither decides anything.
+
+pub mod spooled;
 
 use meridian_proto::signal::Signal;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
@@ -45,7 +46,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Registers the counters.
+    /// Registers the counters, except what is dropped: the spool drops too, and
+    /// [`spooled::register`] exposes both.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
             accepted_items: counter(
@@ -84,10 +86,11 @@ impl Ledger {
                 "Items that the exporter's peer has confirmed.",
                 &["exporter", "signal"],
             )?,
-            dropped_items: counter(
-                registry,
-                "dropped_items_total",
-                "Items that an exporter will never deliver.",
+            dropped_items: IntCounterVec::new(
+                Opts::new(
+                    "meridian_agent_dropped_items_total",
+                    "Items that an exporter will never deliver.",
+                ),
                 &["exporter", "signal", "reason"],
             )?,
             recovered_items: recovered(registry)?,
@@ -144,6 +147,13 @@ impl Ledger {
             .with_label_values(&[exporter, signal.as_str()])
             .set(i64::try_from(items).unwrap_or(i64::MAX));
     }
+
+    /// Items that were delivered are pending once more, because the peer has lost them.
+    pub fn pending_again(&self, exporter: &str, signal: Signal, items: u64) {
+        self.recovered_items
+            .with_label_values(&[exporter, signal.as_str()])
+            .add(i64::try_from(items).unwrap_or(i64::MAX));
+    }
 }
 
 fn counter(
@@ -160,7 +170,7 @@ fn counter(
 fn recovered(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
     let opts = Opts::new(
         "meridian_agent_recovered_items",
-        "Items that were pending when this process opened the spool.",
+        "Items that were pending when this process opened the spool, or became so again.",
     );
     let vec = IntGaugeVec::new(opts, &["exporter", "signal"])?;
     registry.register(Box::new(vec.clone()))?;
@@ -177,6 +187,9 @@ mod tests {
     fn what_happened_is_counted_under_its_labels() {
         let registry = Registry::new();
         let ledger = Ledger::new(&registry).expect("names are valid and new");
+        registry
+            .register(Box::new(ledger.dropped_items.clone()))
+            .expect("a new name");
         ledger.accepted("otlp", Signal::Spans, 10);
         ledger.refused("otlp", Signal::Logs, "spool_full", Some(3));
         ledger.refused("otlp", Signal::Logs, "malformed", None);

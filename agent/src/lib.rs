@@ -3,6 +3,9 @@
 //! `app` is the only module that knows all the parts; receivers and exporters meet in the
 //! spool and nowhere else. Nothing here answers questions: that is the aggregator's work.
 
+pub mod app;
+pub mod config;
+pub mod exporters;
 pub mod intake;
 pub mod ledger;
 pub mod otlp;

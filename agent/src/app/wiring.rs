@@ -1,0 +1,114 @@
+//! Builds the agent's parts, one line for each, and says what was built.
+//!
+//! Everything that can be refused at a start is refused here: a spool in use, a port that is
+//! taken. Nothing runs yet.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use meridian_runtime::admin::{self, Health};
+use meridian_runtime::clock::Clock;
+use meridian_runtime::metrics::{self, Registry};
+use meridian_runtime::tasks;
+use meridian_runtime::units::ByteSize;
+use tokio::net::TcpListener;
+
+use super::{Addresses, Agent};
+use crate::config::{Config, ExporterKind};
+use crate::exporters::aggregator::{self, Aggregator};
+use crate::exporters::stalls::Stalls;
+use crate::ledger::{self, Ledger};
+use crate::otlp::Origin;
+use crate::receivers::otlp::OtlpReceiver;
+use crate::spool::Spool;
+
+impl Agent {
+    /// Builds the parts and binds the ports.
+    pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let started_unix_nanos = clock.now_unix_nanos();
+        let registry = Registry::new();
+        let health = Health::new();
+        let (spool_check, receivers_check) = (health.check("spool"), health.check("receivers"));
+        metrics::register_process(&registry, &clock)?;
+        let ledger = Ledger::new(&registry)?;
+        let stalls = Stalls::new(started_unix_nanos);
+        let spool = open_spool(&config, clock.clone()).await?;
+        ledger::spooled::register(&registry, &ledger, &spool, &config.exporter_names())?;
+        spool_check.ready();
+        let receiver =
+            OtlpReceiver::bind(config.otlp.clone(), Arc::new(spool.clone()), ledger.clone()).await?;
+        let context = aggregator::Context {
+            spool: spool.clone(),
+            clock: clock.clone(),
+            origin: origin(&config, &spool),
+            started_unix_nanos,
+            ledger,
+            metrics: aggregator::Metrics::new(&registry)?,
+            stalls: stalls.clone(),
+        };
+        let exporters = build_exporters(&config, &context);
+        let admin = TcpListener::bind(config.admin)
+            .await
+            .with_context(|| format!("cannot listen on {} for the admin endpoints", config.admin))?;
+        let addresses = Addresses {
+            grpc: receiver.grpc_address(),
+            http: receiver.http_address(),
+            admin: admin.local_addr()?,
+        };
+        tracing::info!(region = config.region, cluster = config.cluster, node = config.node,
+            grpc = %addresses.grpc, http = %addresses.http, admin = %addresses.admin, "the agent is built");
+        Ok(Self {
+            shutdown_timeout: config.shutdown_timeout,
+            clock,
+            spool,
+            stalls,
+            receiver,
+            exporters,
+            admin,
+            admin_router: admin::router(registry, health),
+            addresses,
+            receivers_ready: receivers_check,
+        })
+    }
+}
+
+async fn open_spool(config: &Config, clock: Clock) -> anyhow::Result<Spool> {
+    let (settings, names) = (config.spool.clone(), config.exporter_names());
+    let spool = tasks::blocking("spool open", move || Spool::open(settings, clock, &names)).await??;
+    let recovery = spool.recovery();
+    tracing::info!(
+        agent_id = %spool.identity(),
+        path = %config.spool.path.display(),
+        bytes = %ByteSize(spool.bytes()),
+        bytes_max = %ByteSize(config.spool.max_bytes),
+        records = recovery.records,
+        closed_cleanly = recovery.clean,
+        torn_bytes = recovery.torn_bytes,
+        corrupt_records = recovery.corrupt_records,
+        segments_set_aside = recovery.segments_set_aside,
+        "the spool is open"
+    );
+    Ok(spool)
+}
+
+fn origin(config: &Config, spool: &Spool) -> Origin {
+    Origin {
+        region: config.region.clone(),
+        cluster: config.cluster.clone(),
+        node: config.node.clone(),
+        agent_id: spool.identity().to_string(),
+    }
+}
+
+fn build_exporters(config: &Config, context: &aggregator::Context) -> Vec<(String, Aggregator)> {
+    let build = |exporter: &crate::config::Exporter| {
+        let ExporterKind::Aggregator(settings) = &exporter.kind;
+        let endpoints: Vec<&str> = settings.endpoints.iter().map(|url| url.as_str()).collect();
+        let pending = context.spool.pending(&exporter.name);
+        tracing::info!(exporter = exporter.name, endpoints = endpoints.join(", "),
+            pending_items = pending.items, pending_bytes = %ByteSize(pending.bytes), "exporting");
+        let aggregator = Aggregator::new(exporter.name.clone(), settings.clone(), context.clone());
+        (exporter.name.clone(), aggregator)
+    };
+    config.exporters.iter().map(build).collect()
+}

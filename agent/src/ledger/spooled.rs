@@ -1,0 +1,141 @@
+//! What only the spool knows, at the moment of every scrape: what is pending, and what it
+//! dropped. Without it the books do not balance.
+//!
+//! It asks and exposes; it counts nothing itself.
+
+use meridian_proto::signal::Signal;
+use parking_lot::Mutex;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use super::{DropReason, Ledger};
+use crate::spool::{self, Spool};
+
+/// What the spool drops, and what the ledger calls it.
+const DROPS: [(spool::DropReason, DropReason); 2] = [
+    (spool::DropReason::Full, DropReason::SpoolFull),
+    (spool::DropReason::Corrupt, DropReason::Corrupt),
+];
+
+/// The spool's part of the books.
+struct Spooled {
+    spool: Spool,
+    exporters: Vec<String>,
+    pending_items: IntGaugeVec,
+    pending_bytes: IntGaugeVec,
+    oldest_seconds: IntGaugeVec,
+    spool_bytes: IntGauge,
+    dropped: IntCounterVec,
+    /// How much of the spool's own counts is in `dropped` already, in the order of asking.
+    seen: Mutex<Vec<u64>>,
+}
+
+/// Exposes the spool's part of the books on every scrape. Also notes what is pending now, at
+/// the start, as recovered.
+pub fn register(
+    registry: &Registry,
+    ledger: &Ledger,
+    spool: &Spool,
+    exporters: &[String],
+) -> Result<(), prometheus::Error> {
+    for exporter in exporters {
+        let pending = spool.pending(exporter);
+        for signal in Signal::ALL {
+            ledger.recovered(exporter, signal, pending.items_by_signal[signal.index()]);
+        }
+    }
+    let labels = ["exporter"];
+    registry.register(Box::new(Spooled {
+        pending_items: gauge(
+            "pending_items",
+            "Items in the spool that the exporter has not delivered.",
+            &["exporter", "signal"],
+        )?,
+        pending_bytes: gauge("pending_bytes", "What they take on the disk.", &labels)?,
+        oldest_seconds: gauge(
+            "oldest_pending_timestamp_seconds",
+            "When the oldest of them was accepted; 0 if there is none.",
+            &labels,
+        )?,
+        spool_bytes: IntGauge::new("meridian_agent_spool_bytes", "What the spool takes on the disk.")?,
+        dropped: ledger.dropped_items.clone(),
+        seen: Mutex::new(vec![0; exporters.len() * Signal::ALL.len() * DROPS.len()]),
+        spool: spool.clone(),
+        exporters: exporters.to_vec(),
+    }))
+}
+
+impl Collector for Spooled {
+    fn desc(&self) -> Vec<&Desc> {
+        let gauges: [&dyn Collector; 4] = [
+            &self.pending_items,
+            &self.pending_bytes,
+            &self.oldest_seconds,
+            &self.spool_bytes,
+        ];
+        let dropped: &dyn Collector = &self.dropped;
+        gauges
+            .into_iter()
+            .chain([dropped])
+            .flat_map(Collector::desc)
+            .collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.refresh_dropped();
+        for exporter in &self.exporters {
+            self.refresh_pending(exporter);
+        }
+        self.spool_bytes.set(signed(self.spool.bytes()));
+        let mut families = self.pending_items.collect();
+        families.extend(self.pending_bytes.collect());
+        families.extend(self.oldest_seconds.collect());
+        families.extend(self.spool_bytes.collect());
+        families.extend(self.dropped.collect());
+        families
+    }
+}
+
+impl Spooled {
+    fn refresh_pending(&self, exporter: &str) {
+        let pending = self.spool.pending(exporter);
+        for signal in Signal::ALL {
+            self.pending_items
+                .with_label_values(&[exporter, signal.as_str()])
+                .set(signed(pending.items_by_signal[signal.index()]));
+        }
+        self.pending_bytes
+            .with_label_values(&[exporter])
+            .set(signed(pending.bytes));
+        self.oldest_seconds
+            .with_label_values(&[exporter])
+            .set(signed(pending.oldest_unix_nanos / 1_000_000_000));
+    }
+
+    fn refresh_dropped(&self) {
+        let mut seen = self.seen.lock();
+        let mut seen = seen.iter_mut();
+        for exporter in &self.exporters {
+            for signal in Signal::ALL {
+                for (in_spool, in_ledger) in DROPS {
+                    let Some(seen) = seen.next() else { return };
+                    let dropped = self.spool.dropped_items(exporter, signal, in_spool);
+                    let labels = [exporter.as_str(), signal.as_str(), in_ledger.as_str()];
+                    self.dropped
+                        .with_label_values(&labels)
+                        .inc_by(dropped.saturating_sub(*seen));
+                    *seen = dropped.max(*seen);
+                }
+            }
+        }
+    }
+}
+
+fn gauge(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    IntGaugeVec::new(Opts::new(format!("meridian_agent_{name}"), help), labels)
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
