@@ -21,7 +21,8 @@ pub struct SpoolConfig {
     pub max_bytes: u64,
     /// What happens beyond that.
     pub when_full: WhenFull,
-    /// Size of one segment; the unit in which disk space is released.
+    /// Size of one segment, the unit in which disk space is released; at least 1/256 and at most
+    /// 1/4 of `max_bytes`.
     pub segment_bytes: u64,
     /// How long the writer waits for company before it writes and syncs a group.
     pub linger: Duration,

@@ -162,3 +162,39 @@ fn the_oldest_is_dropped_for_those_that_lag_and_counted() {
     assert_eq!(index.dropped("b", Signal::Spans, DropReason::Full), 0);
     assert!(index.bytes() <= 16 << 10);
 }
+
+#[test]
+fn a_full_disk_does_not_keep_the_spool_from_opening() {
+    let mut bench = Bench::new(|_| {});
+    for hash in 1..=200 {
+        bench.append(hashed(hash)).expect("room");
+    }
+    bench.advance(150);
+    bench.open = None;
+    bench.disk.fail(Operation::Create, 0, u32::MAX, ENOSPC);
+    bench.reopen();
+    assert_eq!(bench.pending().items_by_signal[0] % 2, 0);
+    assert!(bench.pending().items >= 100);
+    assert!(bench.append(hashed(1)).expect("known").duplicate);
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_now_is_not_set_aside() {
+    const EMFILE: i32 = 24;
+    let mut bench = Bench::new(|_| {});
+    bench.append(spans(b"durable")).expect("room");
+    bench.open = None;
+    bench.disk.fail(Operation::Read, 2, u32::MAX, EMFILE);
+    let disk = Arc::new(bench.disk.clone());
+    let opened = open_parts(disk, bench.config.clone(), bench.clock.clone(), &bench.exporters);
+    assert!(matches!(
+        opened,
+        Err(SpoolError::Io {
+            action: "recover",
+            ..
+        })
+    ));
+    bench.disk.heal();
+    bench.reopen();
+    assert_eq!(bench.seqs(), [1]);
+}

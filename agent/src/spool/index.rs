@@ -14,6 +14,8 @@ use super::disk::DiskFile;
 use super::scan::Located;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
+/// Sequences beyond are nonsense, and must not use up the numbers there are.
+const SEQ_MAX: u64 = 1 << 62;
 
 /// What an exporter has not delivered yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -302,7 +304,11 @@ impl Index {
 
     /// Moves a cursor forward; returns the items passed.
     pub fn advance(&mut self, exporter: &str, signal: Signal, seq: u64) -> u64 {
-        self.next_seq = self.next_seq.max(seq.saturating_add(1));
+        if seq > SEQ_MAX {
+            tracing::error!(exporter, %signal, seq, "ignoring a confirmed sequence that no spool can have");
+            return 0;
+        }
+        self.next_seq = self.next_seq.max(seq + 1);
         self.move_cursor(exporter, signal, |old| seq.max(old))
     }
 
@@ -369,17 +375,22 @@ impl Index {
     }
 
     /// Gives up the oldest segment: counts what each exporter loses and moves the cursors past.
-    pub fn drop_oldest(&mut self) {
+    /// Returns the sum over all exporters.
+    pub fn drop_oldest(&mut self) -> u64 {
         let Some(segment) = self.segments.front() else {
-            return;
+            return 0;
         };
+        let mut dropped = 0;
         for cursor in &mut self.cursors {
             for signal in 0..3 {
-                cursor.dropped_full[signal] += segment.sums_after(signal, cursor.seqs[signal]).0;
+                let items = segment.sums_after(signal, cursor.seqs[signal]).0;
+                cursor.dropped_full[signal] += items;
                 cursor.seqs[signal] = cursor.seqs[signal].max(segment.last_seq);
+                dropped += items;
             }
             cursor.moved = true;
         }
+        dropped
     }
 
     /// Takes a damaged record out; counts it for each exporter that had yet to deliver it.

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::bench::Bench;
 use super::simulated::Operation;
-use super::{AppendError, NewRecord, WhenFull};
+use super::{AppendError, NewRecord};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -189,11 +189,10 @@ impl Model {
     }
 }
 
-fn run(steps: &[Step], when_full: WhenFull) {
+fn run(steps: &[Step]) {
     let mut bench = Bench::new(|config| {
         config.segment_bytes = 2048;
         config.max_bytes = 24 << 10;
-        config.when_full = when_full;
     });
     let mut model = Model::default();
     for step in steps {
@@ -229,7 +228,7 @@ proptest! {
 
     #[test]
     fn the_spool_behaves_like_its_model(steps in proptest::collection::vec(step(), 1..60)) {
-        run(&steps, WhenFull::Refuse);
+        run(&steps);
     }
 
     #[test]

@@ -63,6 +63,11 @@ pub(super) fn open(
     let cursors_dir = dir.join("cursors");
     disk.create_dir(&cursors_dir)
         .map_err(|source| fault("create", &cursors_dir, source))?;
+    if let Some(above) = dir.parent() {
+        // Durable before anything in it, where the directory above may be opened.
+        disk.sync_dir(above).ok();
+    }
+    disk.sync_dir(dir).map_err(|source| fault("sync", dir, source))?;
     let lock = take_lock(&**disk, dir)?;
     let names = disk.list(dir).map_err(|source| fault("list", dir, source))?;
     remove_unfinished(&**disk, dir, &names)?;
@@ -204,9 +209,12 @@ impl<'a> Segments<'a> {
         seqs.sort_unstable();
         for (position, seq) in seqs.iter().enumerate() {
             let path = self.dir.join(segment::file_name(*seq));
-            self.recover_one(&path, *seq, seqs.get(position + 1).copied())
-                .or_else(|source| self.set_aside(&path, *seq, &source))
-                .map_err(|source| fault("set aside", &path, source))?;
+            match self.recover_one(&path, *seq, seqs.get(position + 1).copied()) {
+                Err(why) if is_damage(&why) => self
+                    .set_aside(&path, *seq, &why)
+                    .map_err(|source| fault("set aside", &path, source))?,
+                recovered => recovered.map_err(|source| fault("recover", &path, source))?,
+            }
         }
         Ok(())
     }
@@ -285,6 +293,14 @@ impl<'a> Segments<'a> {
             .unwrap_or_default();
         self.found.next_seq = self.found.next_seq.max(first_seq.saturating_add(seqs_in(bytes)));
     }
+}
+
+/// Whether an error is about this file for good. Anything else, like too many open files,
+/// may pass, and must not cost data.
+fn is_damage(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .is_none_or(|code| code == rustix::io::Errno::IO.raw_os_error())
 }
 
 /// The most records that so many bytes can have held.

@@ -47,7 +47,10 @@ struct State {
     faults: Vec<Fault>,
     /// Processes before a crash have an older life and may change nothing any more.
     life: u64,
+    observer: Option<Observer>,
 }
+
+type Observer = Arc<dyn Fn(Operation) + Send + Sync>;
 
 #[derive(Default)]
 struct Content {
@@ -85,6 +88,11 @@ impl SimulatedDisk {
         });
     }
 
+    /// Calls this before each operation, while the disk can be used.
+    pub fn observe(&self, observer: impl Fn(Operation) + Send + Sync + 'static) {
+        self.0.lock().observer = Some(Arc::new(observer));
+    }
+
     /// Ends all faults.
     pub fn heal(&self) {
         self.0.lock().faults.clear();
@@ -95,7 +103,8 @@ impl SimulatedDisk {
         self.0.lock().counts.get(&operation).copied().unwrap_or_default()
     }
 
-    /// Ends the process: what it holds changes nothing any more, and its locks are free. With
+    /// Ends the process: files that it has open change nothing any more, and its locks are free
+    /// (what else it holds must be dropped before). With
     /// `kept_bytes` the machine ends too: of each file the first so many bytes are as written,
     /// the rest as last synced; and names are as last synced.
     pub fn crash(&self, kept_bytes: Option<usize>) {
@@ -125,6 +134,10 @@ impl SimulatedDisk {
     }
 
     fn attempt(&self, operation: Operation, life: Option<u64>) -> io::Result<()> {
+        let observer = self.0.lock().observer.clone();
+        if let Some(observer) = observer {
+            observer(operation);
+        }
         let mut state = self.0.lock();
         if life.is_some_and(|life| life != state.life) {
             return Err(io::Error::other("the process has ended"));

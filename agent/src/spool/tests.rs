@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::bench::*;
@@ -241,6 +242,32 @@ fn no_record_is_given_a_time_before_a_watermark_that_was_told() {
     let in_flight = bench.shared().index.lock().begin_group(START + 20 * SECOND);
     bench.hand.set(START + 30 * SECOND);
     assert_eq!(bench.shared().watermark([2, 0, 0]), in_flight);
+}
+
+#[test]
+fn no_watermark_passes_a_group_that_is_being_written_to_two_segments() {
+    let mut bench = Bench::new(|_| {});
+    bench.append(spans(b"1")).expect("room");
+    let shared = Arc::clone(bench.shared());
+    let hand = bench.hand.clone();
+    let seen = Arc::new(AtomicU64::new(0));
+    let highest = Arc::clone(&seen);
+    bench.disk.observe(move |_| {
+        hand.advance(Duration::from_secs(1));
+        highest.fetch_max(shared.watermark([u64::MAX; 3]), Ordering::SeqCst);
+    });
+    let answers = bench.writer().commit(vec![spans(&[1; 3000]); 3]);
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(bench.segments().len(), 3);
+    assert_eq!(seen.load(Ordering::SeqCst), START);
+}
+
+#[test]
+fn a_sequence_that_no_spool_can_have_is_ignored() {
+    let mut bench = Bench::new(|_| {});
+    bench.advance(u64::MAX);
+    assert_eq!(bench.append(spans(b"1")).expect("room").seq, 1);
+    assert_eq!(bench.pending().items, 2);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Disk, DiskFile, read_file, replace_file};
+use super::disk::{Disk, DiskFile, is_full, read_file, replace_file};
 use super::record::field;
 
 /// The most hashes that are kept: about 80 MB, 1,700 requests a second for ten minutes.
@@ -75,10 +75,14 @@ impl Window {
         for accepted in saved {
             self.insert(accepted);
         }
-        if !content.is_empty() {
-            self.rewrite()?;
+        if content.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        match self.rewrite() {
+            // The old file stays, and the backlog can be delivered.
+            Err(error) if is_full(&error) => Ok(()),
+            rewritten => rewritten,
+        }
     }
 
     /// The sequence of the accepted request with this hash.

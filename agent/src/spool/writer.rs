@@ -4,7 +4,9 @@
 //! It is synchronous and single-threaded, and a group is either durable as a whole or failed
 //! as a whole. It never writes or syncs again where a write or sync has failed: the segment
 //! ends after its last durable record, and the next group begins another. It does not wait:
-//! gathering a group is [`super::queue`]'s.
+//! gathering a group is [`super::queue`]'s. Segments begin and end in [`room`].
+
+mod room;
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -13,15 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk::{Disk, DiskFile, is_full};
-use super::index::Segment;
 use super::marks::{self, Alive, Sign};
 use super::record::{self, ALIGNMENT, HEADER_BYTES, Header};
 use super::scan::Located;
-use super::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::segment::SEGMENT_HEADER_BYTES;
 use super::window::{Accepted, Window};
-use super::{
-    AppendError, Appended, NewRecord, RECORD_BYTES_MAX, SEGMENT_BYTES_MAX, Shared, SpoolConfig, WhenFull,
-};
+use super::{AppendError, Appended, NewRecord, RECORD_BYTES_MAX, Shared, SpoolConfig};
 use meridian_runtime::clock::Clock;
 
 /// When a refused client should come back: about what an exporter needs to free a segment.
@@ -62,6 +61,8 @@ pub(super) struct Writer {
     empty: Vec<PathBuf>,
     next_seq: u64,
     group: Group,
+    /// The disk's last operation for a record failed; logged once until one succeeds.
+    failing: bool,
     _lock: Box<dyn Send>,
 }
 
@@ -92,6 +93,7 @@ impl Writer {
             empty,
             next_seq,
             group: Group::default(),
+            failing: false,
             _lock: lock,
         }
     }
@@ -115,6 +117,7 @@ impl Writer {
             }
         }
         self.flush(&mut answers);
+        // Not before: a group may span segments, and all of it has one time.
         self.shared.index.lock().end_group();
         let unanswered = || {
             Err(AppendError::Failed(Arc::new(io::Error::other(
@@ -164,77 +167,6 @@ impl Writer {
         None
     }
 
-    /// Makes sure that the active segment has room for so many bytes beside the group's.
-    fn make_room(&mut self, bytes: u64, answers: &mut [Option<Answer>]) -> Result<(), AppendError> {
-        if self
-            .active
-            .as_ref()
-            .is_some_and(|active| self.fits(active, bytes))
-        {
-            return Ok(());
-        }
-        self.flush(answers);
-        self.seal();
-        let capacity = self.capacity_for_segment(bytes)?;
-        self.begin_segment(capacity)
-            .map_err(|error| self.failed("begin a segment", error))
-    }
-
-    fn fits(&self, active: &Active, bytes: u64) -> bool {
-        active.bytes + self.group.bytes + bytes <= active.capacity_bytes
-    }
-
-    /// Bytes that a new segment for such a record may take; frees space by the spool's policy.
-    fn capacity_for_segment(&mut self, bytes: u64) -> Result<u64, AppendError> {
-        let least = SEGMENT_HEADER_BYTES + bytes;
-        self.reclaim();
-        loop {
-            let used = self.shared.index.lock().bytes();
-            let room = self.config.max_bytes.saturating_sub(used);
-            if room >= least {
-                let usual = self
-                    .config
-                    .segment_bytes
-                    .min(self.config.max_bytes / 4)
-                    .min(SEGMENT_BYTES_MAX);
-                return Ok(usual.min(room).max(least));
-            }
-            if !self.free_oldest() {
-                return Err(AppendError::Full {
-                    retry_after: RETRY_AFTER,
-                });
-            }
-        }
-    }
-
-    /// Deletes the oldest segment if it is delivered or may be dropped. The newest needs a
-    /// successor first, because its name says which sequences are used: an empty one will do.
-    fn free_oldest(&mut self) -> bool {
-        let (only, delivered) = {
-            let index = self.shared.index.lock();
-            let Some(oldest) = index.segments.front() else {
-                return false;
-            };
-            (index.segments.len() == 1, index.is_delivered(oldest))
-        };
-        if !delivered && self.config.when_full == WhenFull::Refuse {
-            return false;
-        }
-        if only {
-            let begun = self.begin_segment(SEGMENT_HEADER_BYTES);
-            if begun
-                .map_err(|error| self.failed("begin a segment", error))
-                .is_err()
-            {
-                return false;
-            }
-        }
-        if !delivered {
-            self.shared.index.lock().drop_oldest();
-        }
-        self.reclaim() > 0
-    }
-
     /// Writes and syncs the group, makes it visible, and answers it.
     fn flush(&mut self, answers: &mut [Option<Answer>]) {
         let group = std::mem::take(&mut self.group);
@@ -247,6 +179,7 @@ impl Writer {
             self.failed("write", error)
         });
         if failure.is_ok() {
+            self.works_again();
             self.publish(&group);
         }
         let mut answered = vec![false; group.records.len()];
@@ -310,104 +243,8 @@ impl Writer {
             }
         }
         index.next_seq = index.next_seq.max(self.next_seq);
-        index.end_group();
         drop(index);
         self.shared.durable.send_replace(self.next_seq - 1);
-    }
-
-    /// Ends the active segment after its last durable record, because nothing is known of
-    /// what follows. Should the cut not hold, the next segment's name says where it ends.
-    fn abandon(&mut self) {
-        if let Some(active) = self.active.take()
-            && let Err(error) = active.file.truncate(active.bytes)
-        {
-            tracing::warn!(%error, "cannot cut a segment after a failed write");
-        }
-    }
-
-    /// Ends the active segment and gives back what it reserved.
-    fn seal(&mut self) {
-        if let Some(active) = self.active.take()
-            && active.bytes < active.capacity_bytes
-            && let Err(error) = active.file.truncate(active.bytes)
-        {
-            tracing::warn!(%error, "cannot release the reserved end of a segment");
-        }
-    }
-
-    /// Makes the next segment, named by the next sequence, durable under its name.
-    fn begin_segment(&mut self, capacity_bytes: u64) -> io::Result<()> {
-        let salt = rand::random();
-        let header = SegmentHeader {
-            identity: self.shared.identity,
-            first_seq: self.next_seq,
-            salt,
-        };
-        let (path, file) = segment::create(&*self.disk, &self.config.path, &header, capacity_bytes)?;
-        self.empty.retain(|empty| *empty != path);
-        let opened = Segment::new(Arc::clone(&file), path, salt, self.next_seq, SEGMENT_HEADER_BYTES);
-        let mut index = self.shared.index.lock();
-        if let Some(before) = index.segments.pop_back_if(|last| last.is_empty())
-            && before.path != opened.path
-        {
-            self.empty.push(before.path);
-        }
-        index.segments.push_back(opened);
-        drop(index);
-        self.active = Some(Active {
-            file,
-            salt,
-            bytes: SEGMENT_HEADER_BYTES,
-            capacity_bytes,
-        });
-        for empty in self.empty.drain(..) {
-            if let Err(error) = self.disk.remove(&empty) {
-                tracing::warn!(%error, segment = %empty.display(), "cannot remove an empty segment");
-            }
-        }
-        Ok(())
-    }
-
-    /// Deletes the segments that every exporter has passed; returns how many.
-    pub fn reclaim(&mut self) -> usize {
-        let mut deleted = 0;
-        while self.shared.index.lock().oldest_is_delivered() {
-            match self.delete_oldest() {
-                Ok(()) => deleted += 1,
-                Err(error) => {
-                    tracing::error!(%error, path = %self.config.path.display(), "cannot delete a delivered segment");
-                    break;
-                }
-            }
-        }
-        if deleted > 0
-            && let Err(error) = self.disk.sync_dir(&self.config.path)
-        {
-            tracing::warn!(%error, "deleted segments may come back after a crash and be sent again");
-        }
-        deleted
-    }
-
-    fn delete_oldest(&mut self) -> io::Result<()> {
-        let (path, last_seq) = {
-            let index = self.shared.index.lock();
-            let Some(oldest) = index.segments.front() else {
-                return Ok(());
-            };
-            (oldest.path.clone(), oldest.last_seq())
-        };
-        self.window.expire(self.shared.index.lock().last_time);
-        match self.window.save_up_to(last_seq) {
-            // Without room nothing could ever be deleted, and so no room be made. The hashes
-            // stay in memory and are saved with the next segment's.
-            Err(error) if is_full(&error) => {
-                tracing::warn!(%error, "no room to keep the retry window of a deleted segment");
-            }
-            saved => saved?,
-        }
-        self.disk.remove(&path)?;
-        self.shared.index.lock().segments.pop_front();
-        Ok(())
     }
 
     /// Writes the cursors that moved, and a sign of life.
@@ -458,17 +295,28 @@ impl Writer {
         self.touch(true);
     }
 
-    /// How a file error is answered; logged here, once.
-    fn failed(&self, action: &'static str, error: io::Error) -> AppendError {
+    /// How a file error is answered; logged here, when it begins.
+    fn failed(&mut self, action: &'static str, error: io::Error) -> AppendError {
+        let begins = !std::mem::replace(&mut self.failing, true);
         let path = self.config.path.display();
         if is_full(&error) {
-            tracing::warn!(%path, action, "the disk of the spool is full, refusing");
+            if begins {
+                tracing::warn!(%path, action, "the disk of the spool is full, refusing");
+            }
             return AppendError::Full {
                 retry_after: RETRY_AFTER,
             };
         }
-        tracing::error!(%path, action, %error, "the disk of the spool fails, refusing");
+        if begins {
+            tracing::error!(%path, action, %error, "the disk of the spool fails, refusing");
+        }
         AppendError::Failed(Arc::new(error))
+    }
+
+    fn works_again(&mut self) {
+        if std::mem::take(&mut self.failing) {
+            tracing::info!(path = %self.config.path.display(), "the disk of the spool works again");
+        }
     }
 }
 
