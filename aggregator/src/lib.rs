@@ -2,6 +2,7 @@
 //! questions about them together with how complete the answer is. The agent's side of the
 //! stream is deliberately absent: the two processes share only meridian-proto.
 
+pub mod api;
 pub mod config;
 pub mod coverage;
 pub mod query;

@@ -7,6 +7,7 @@ mod explain;
 mod functions;
 mod gate;
 mod ids;
+pub mod named;
 pub mod params;
 mod place;
 mod prune;
@@ -18,6 +19,7 @@ mod session;
 mod source;
 mod suggest;
 mod table;
+pub mod times;
 
 use std::sync::Arc;
 

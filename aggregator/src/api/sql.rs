@@ -1,0 +1,91 @@
+//! `POST /api/v1/sql`: one read-only statement, as JSON with parameters or as it is.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::ApiState;
+use super::accept;
+use super::envelope::{self, Envelope};
+use super::error::{ApiError, ErrorBody};
+use crate::query::{Question, params};
+
+/// A statement and the values of its parameters.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SqlRequest {
+    /// One SELECT, EXPLAIN, SHOW or DESCRIBE over `spans`, `logs`, `metrics` and `agents`.
+    #[schema(example = "SELECT name, duration_ns FROM spans WHERE service_name = $service LIMIT 10")]
+    sql: String,
+    /// Values for `$name`: strings, numbers, booleans or null.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    params: Map<String, Value>,
+}
+
+/// Answers a statement: JSON by default, CSV or an Arrow stream by `Accept`.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sql",
+    request_body(content(
+        (SqlRequest = "application/json"),
+        (String = "text/plain"),
+    )),
+    responses(
+        (status = 200, description = "The envelope; `data` is an array of row objects. As CSV or Arrow: the rows, and the envelope in the headers x-meridian-status, x-meridian-complete-to and x-meridian-warnings", body = Envelope),
+        (status = 400, description = "The statement is wrong; the message says where", body = ErrorBody),
+        (status = 413, description = "The statement is too long", body = ErrorBody),
+        (status = 429, description = "Too many queries are running", body = ErrorBody),
+        (status = 503, description = "The query needs more memory than there is for queries", body = ErrorBody),
+        (status = 504, description = "The query took too long", body = ErrorBody),
+    )
+)]
+pub(super) async fn post(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    let format = accept::format_of(&headers)?;
+    let request = read(&headers, &body?)?;
+    let mut question = Question::new(request.sql, format);
+    question.params = params::from_json(&request.params)?;
+    let answer = state.engine.ask(question).await?;
+    Ok(envelope::respond(answer, format))
+}
+
+fn read(headers: &HeaderMap, body: &[u8]) -> Result<SqlRequest, ApiError> {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("text/plain");
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    match media_type.to_ascii_lowercase().as_str() {
+        accept::JSON => serde_json::from_slice(body).map_err(|fault| {
+            let message = format!("the body is not the JSON that is expected: {fault}");
+            ApiError::bad_request("bad_json", message).hint("send {\"sql\": \"SELECT …\", \"params\": {}}")
+        }),
+        // curl calls everything a form unless it is told otherwise.
+        "text/plain" | "application/sql" | "application/x-www-form-urlencoded" => {
+            let sql = std::str::from_utf8(body)
+                .map_err(|_| ApiError::bad_request("bad_encoding", "the statement is not UTF-8"))?;
+            Ok(SqlRequest {
+                sql: sql.to_owned(),
+                params: Map::new(),
+            })
+        }
+        other => {
+            let message = format!("statements are not read from {other}");
+            let refusal = ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                message,
+            );
+            Err(refusal.hint("send application/json or text/plain"))
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `GET /api/v1/traces/{trace_id}`: one trace across regions, as OTLP JSON.
+
+use std::collections::BTreeMap;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::DateTime;
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::record_batch::RecordBatch;
+use meridian_proto::ids::{TRACE_ID_BYTES, from_hex};
+use meridian_proto::rebuild;
+use meridian_runtime::tasks;
+use serde_json::Value;
+
+use super::envelope::Envelope;
+use super::error::{ApiError, ErrorBody};
+use super::{ApiState, window};
+use crate::coverage::Window;
+use crate::query::{Format, Param, Question};
+
+/// Answers one trace as OTLP JSON.
+#[utoipa::path(
+    get,
+    path = "/api/v1/traces/{trace_id}",
+    params(
+        ("trace_id" = String, Path, description = "32 hex digits"),
+        ("from" = Option<String>, Query, description = "Where to look: now, -1h or RFC 3339; everywhere by default"),
+        ("to" = Option<String>, Query, description = "See from"),
+    ),
+    responses(
+        (status = 200, description = "The envelope; `data` is {\"resourceSpans\": […]}", body = Envelope),
+        (status = 400, description = "The id is not 32 hex digits, or a time is none", body = ErrorBody),
+        (status = 404, description = "No span of this trace is known; the envelope's fields say how complete the search was", body = ErrorBody),
+    )
+)]
+pub(super) async fn get(
+    State(state): State<ApiState>,
+    Path(trace_id): Path<String>,
+    given: Result<Query<BTreeMap<String, String>>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    check_id(&trace_id)?;
+    let window = window::only(given?.0, state.engine.now_unix_nanos())?;
+    let mut question = question(trace_id.clone(), window);
+    question.rows_max = Some(state.engine.limits().trace_rows_max);
+    let answer = state.engine.ask(question).await?;
+    let envelope = Envelope::from(answer.report);
+    if answer.rows.count() == 0 {
+        let message = format!("no span of trace {trace_id} is known");
+        let refusal = ApiError::new(StatusCode::NOT_FOUND, "unknown_trace", message);
+        return Err(refusal
+            .hint("the status says whether it could be hidden; spans are visible about two seconds after they ended")
+            .envelope(envelope));
+    }
+    let batches = answer.rows.into_batches();
+    let rebuilt = tasks::blocking("rebuild trace", move || otlp_of(&batches)).await;
+    match rebuilt {
+        Ok(Ok(data)) => Ok(envelope.with(data)),
+        Ok(Err(error)) => Err(unreadable(&error)),
+        Err(error) => Err(unreadable(&error)),
+    }
+}
+
+fn check_id(trace_id: &str) -> Result<(), ApiError> {
+    if from_hex(trace_id).is_some_and(|bytes| bytes.len() == TRACE_ID_BYTES) {
+        return Ok(());
+    }
+    let shown: String = trace_id.chars().take(64).collect();
+    let message = format!("'{shown}' is not a trace id");
+    Err(ApiError::bad_request("bad_id", message).hint("write it as 32 hex digits"))
+}
+
+fn question(trace_id: String, window: Window) -> Question {
+    let mut sql = "SELECT * FROM spans WHERE trace_id = $trace_id".to_owned();
+    let mut params = BTreeMap::from([("trace_id".to_owned(), Param::Text(trace_id))]);
+    for (name, condition, nanos) in [
+        ("from", " AND start_time >= $from", window.from),
+        ("to", " AND start_time < $to", window.to),
+    ] {
+        let Some(nanos) = nanos.and_then(|nanos| i64::try_from(nanos).ok()) else {
+            continue;
+        };
+        sql.push_str(condition);
+        let time = DateTime::from_timestamp_nanos(nanos);
+        params.insert(name.to_owned(), Param::Timestamp(time));
+    }
+    sql.push_str(" ORDER BY start_time, start_time_ns");
+    let mut question = Question::new(sql, Format::Batches);
+    question.params = params;
+    question
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error("the batches of the trace do not fit together")]
+    Batches(#[from] datafusion::arrow::error::ArrowError),
+    #[error("the spans cannot be turned back into OTLP")]
+    Spans(#[from] rebuild::RebuildError),
+}
+
+fn otlp_of(batches: &[RecordBatch]) -> Result<Value, Unreadable> {
+    let Some(first) = batches.first() else {
+        return Ok(Value::Null);
+    };
+    let rows = concat_batches(&first.schema(), batches)?;
+    Ok(rebuild::spans(&rows)?)
+}
+
+fn unreadable(error: &(dyn std::error::Error + 'static)) -> ApiError {
+    let message = meridian_runtime::chain(error);
+    tracing::error!(error = message, "a trace could not be rebuilt");
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "trace_unreadable", message)
+}
