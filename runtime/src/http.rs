@@ -25,6 +25,10 @@ use crate::tasks::{self, Task};
 /// An accept that failed (no file descriptors, for instance) is tried again after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// hyper's read buffer for one HTTP/1 connection grows to 400 KiB by default, which many slow
+/// bodies together make much of; this still takes several reads' worth, and any sane head.
+const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
 /// The limits of one listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -88,7 +92,8 @@ fn builder(options: &Options) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(options.header_timeout);
+        .header_read_timeout(options.header_timeout)
+        .max_buf_size(HTTP1_BUFFER_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())

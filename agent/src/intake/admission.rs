@@ -92,6 +92,12 @@ impl Reservation {
     }
 }
 
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.admission.give_back(self.bytes);
@@ -155,9 +161,11 @@ impl Buffer {
         self.bytes.is_empty()
     }
 
-    /// The bytes, and the reservation that must live as long as they do.
-    pub fn into_parts(self) -> (Bytes, Reservation) {
-        (Bytes::from(self.bytes), self.reservation)
+    /// The bytes, which stay reserved until the last handle on them is dropped, wherever that
+    /// is: a client that hangs up while its request waits in the spool's queue frees nothing
+    /// early.
+    pub fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self)
     }
 
     fn make_room(&mut self, needed: usize) -> Result<(), MemoryFull> {
@@ -183,13 +191,11 @@ mod tests {
         let mut buffer = Buffer::new(&admission, 1_000_000);
         buffer.extend(&[7; 20_000]).expect("room");
         assert!(admission.bytes_used() >= 20_000);
-        let (bytes, reservation) = buffer.into_parts();
-        assert_eq!(bytes.len(), 20_000);
-        assert!(
-            admission.bytes_used() >= 20_000,
-            "held as long as the reservation"
-        );
-        drop(reservation);
+        let bytes = buffer.into_bytes();
+        let part = bytes.slice(5..10);
+        drop(bytes);
+        assert!(admission.bytes_used() >= 20_000, "held as long as the last handle");
+        drop(part);
         assert_eq!(admission.bytes_used(), 0);
     }
 

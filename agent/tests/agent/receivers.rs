@@ -9,3 +9,4 @@ mod limits;
 mod refusing;
 mod requests;
 mod rig;
+mod spooling;

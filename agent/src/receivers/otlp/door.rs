@@ -1,7 +1,7 @@
 //! What gRPC and HTTP have in common behind their framing: memory admission, decompression,
 //! JSON, and the way into the intake.
 //!
-//! A request's memory stays reserved until it is answered. This module does no IO.
+//! A request's memory stays reserved until nobody holds its bytes. This module does no IO.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,10 +74,7 @@ impl Door {
             Format::Protobuf => body,
             Format::Json => self.transcoded(signal, body).await?,
         };
-        let (bytes, reservation) = body.into_parts();
-        let accepted = self.intake.accept(signal, bytes).await?;
-        drop(reservation);
-        Ok(accepted)
+        Ok(self.intake.accept(signal, body.into_bytes()).await?)
     }
 
     /// Small bodies are decompressed on the spot, as long as they stay small; a bomb among them

@@ -4,13 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use meridian_agent::intake::Store;
 use meridian_agent::intake::admission::Admission;
 use meridian_agent::ledger::Ledger;
 use meridian_agent::receivers::otlp::{OtlpConfig, OtlpReceiver};
-use meridian_agent::spool::{AppendError, Appended, NewRecord};
+use meridian_agent::spool::{AppendError, Appended, NewRecord, Spool};
 use meridian_runtime::tasks::{self, Task};
 use parking_lot::Mutex;
 use prometheus::Registry;
@@ -49,7 +50,9 @@ impl Store for StandIn {
 }
 
 impl StandIn {
-    fn take(&self, record: NewRecord) -> Appended {
+    /// Keeps a copy: the body itself would keep its memory reserved.
+    fn take(&self, mut record: NewRecord) -> Appended {
+        record.body = Bytes::copy_from_slice(&record.body);
         let mut records = self.records.lock();
         let known = records
             .iter()
@@ -82,15 +85,25 @@ impl Rig {
     }
 
     pub async fn with(config: OtlpConfig) -> Self {
+        let store = Arc::new(StandIn::default());
+        Self::before(Arc::clone(&store) as Arc<dyn Store>, store, config).await
+    }
+
+    /// A receiver in front of a real spool; the stand-in stays empty.
+    pub async fn on_spool(spool: Spool) -> Self {
+        Self::before(Arc::new(spool), Arc::default(), OtlpConfig::default()).await
+    }
+
+    async fn before(store: Arc<dyn Store>, stand_in: Arc<StandIn>, config: OtlpConfig) -> Self {
         let free = "127.0.0.1:0".parse().expect("an address");
         let config = OtlpConfig {
             grpc: free,
             http: free,
             ..config
         };
-        let (store, registry) = (Arc::new(StandIn::default()), Registry::new());
+        let registry = Registry::new();
         let ledger = Ledger::new(&registry).expect("a new registry");
-        let receiver = OtlpReceiver::bind(config, Arc::clone(&store) as Arc<dyn Store>, ledger).await;
+        let receiver = OtlpReceiver::bind(config, store, ledger).await;
         let receiver = receiver.expect("free ports");
         let (grpc, http) = (Client(receiver.grpc_address()), Client(receiver.http_address()));
         let (admission, shutdown) = (receiver.admission(), CancellationToken::new());
@@ -98,6 +111,7 @@ impl Rig {
         let task = tasks::spawn("receiver", async move {
             receiver.run(token).await.unwrap_or_else(|never| match never {});
         });
+        let store = stand_in;
         Self {
             store,
             registry,
