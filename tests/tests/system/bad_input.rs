@@ -243,6 +243,23 @@ fn place_of(spool: &Path, text: &[u8]) -> Result<(PathBuf, usize)> {
     anyhow::bail!("the spool does not hold it")
 }
 
+/// Leaves what a loss of power in the middle of the next record would: its beginning. What
+/// follows the last record of an open segment is zeros.
+fn tear(segment: &mut Vec<u8>, somewhere: usize) {
+    let header = segment[..somewhere]
+        .windows(4)
+        .rposition(|window| window == b"MRec");
+    let header = header.expect("a record begins before its body");
+    let begin = segment[header..header + 48].to_vec();
+    let end = segment
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1);
+    let end = end.next_multiple_of(8);
+    segment.resize(segment.len().max(end + begin.len()), 0);
+    segment[end..end + begin.len()].copy_from_slice(&begin);
+}
+
 #[test]
 fn a_corrupt_record_and_a_torn_tail_of_the_spool_cost_only_themselves() {
     lab::run(|lab| async move {
@@ -257,9 +274,7 @@ fn a_corrupt_record_and_a_torn_tail_of_the_spool_cost_only_themselves() {
         let (path, at) = place_of(&agent.spool(), b"flipped-by-cosmic-rays")?;
         let mut bytes = std::fs::read(&path)?;
         bytes[at] ^= 1;
-        // As if the machine had lost power in the middle of the fourth record.
-        let begin = bytes[at..at + 40].to_vec();
-        bytes.extend(begin);
+        tear(&mut bytes, at);
         std::fs::write(&path, bytes)?;
 
         aggregator.restart().await?;

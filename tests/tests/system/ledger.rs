@@ -14,7 +14,7 @@ fn ledger_balances() {
     lab::run(|lab| async move {
         let mut aggregator = Aggregator::start(&lab, AggregatorSpec::new("aggregator", &["eu"])).await?;
         let mut spec = AgentSpec::new("agent", "eu", aggregator.ingest());
-        spec.spool = "max_bytes: 4MiB, when_full: drop_oldest".to_owned();
+        spec.spool = "max_bytes: 4MiB, segment_bytes: 1MiB, when_full: drop_oldest".to_owned();
         let mut agent = Agent::start(&lab, spec).await?;
         let http = reqwest::Client::new();
         let send = async |agent: &Agent, requests: usize, items: usize| -> anyhow::Result<()> {

@@ -46,7 +46,7 @@ fn a_full_spool_refuses_with_a_hint_and_recovers_by_itself() {
     lab::run(|lab| async move {
         let mut aggregator = Aggregator::start(&lab, AggregatorSpec::new("aggregator", &["eu"])).await?;
         let mut spec = AgentSpec::new("agent", "eu", aggregator.ingest());
-        spec.spool = "max_bytes: 4MiB, when_full: refuse".to_owned();
+        spec.spool = "max_bytes: 4MiB, segment_bytes: 1MiB, when_full: refuse".to_owned();
         let agent = Agent::start(&lab, spec).await?;
         aggregator.process.kill_9()?;
 
