@@ -194,7 +194,10 @@ mod tests {
         let bytes = buffer.into_bytes();
         let part = bytes.slice(5..10);
         drop(bytes);
-        assert!(admission.bytes_used() >= 20_000, "held as long as the last handle");
+        assert!(
+            admission.bytes_used() >= 20_000,
+            "held as long as the last handle"
+        );
         drop(part);
         assert_eq!(admission.bytes_used(), 0);
     }
