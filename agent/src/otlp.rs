@@ -17,6 +17,9 @@ mod to_json;
 mod values;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use check::{CheckLimits, Checked, check};
 pub use json::{JsonFault, json_to_protobuf};
 pub use rejections::{Reason, Rejections};

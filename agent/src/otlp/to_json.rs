@@ -10,6 +10,9 @@ use super::wire::{Field, Fields, Malformed, Singular, zigzag32};
 /// A value takes two messages per level (three for a map); the messages around it are few.
 const DEPTH_MAX: u32 = VALUE_DEPTH_MAX * 3 + 8;
 
+/// The readers of others require the key of a `KeyValue`, even the empty one.
+const ALWAYS: &str = "key";
+
 /// The message as a JSON object; `extra` are members that the message itself does not have.
 pub fn object(
     message: &'static Message,
@@ -157,13 +160,17 @@ fn push_singular(
         }
     }
     let Some(last) = last else {
+        if spec.name == ALWAYS {
+            push_name(out, spec);
+            out.push_str("\"\"");
+        }
         return Ok(());
     };
     if let Kind::Message(inner) = spec.kind {
         push_name(out, spec);
         return push_object(out, inner, &whole.fields(), depth_left);
     }
-    if spec.presence == Presence::Implicit && is_default(&last) {
+    if spec.presence == Presence::Implicit && spec.name != ALWAYS && is_default(&last) {
         return Ok(());
     }
     push_name(out, spec);

@@ -1,0 +1,93 @@
+//! Tests of the whole way: arbitrary requests of an independent implementation
+//! (opentelemetry-proto) in, rows, payload, rows, OTLP JSON, and back.
+
+pub mod arbitrary;
+pub mod normal;
+mod roundtrip;
+
+use meridian_proto::signal::Signal;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest as Logs;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest as Metrics;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest as Spans;
+use proptest::prelude::*;
+
+use super::{CheckLimits, Origin, RowBuilder, check, json_to_protobuf};
+
+pub fn builder(signal: Signal) -> RowBuilder {
+    let origin = Origin {
+        region: "eu-central-1".to_owned(),
+        cluster: "prod".to_owned(),
+        node: "node-1".to_owned(),
+        agent_id: "a".to_owned(),
+    };
+    RowBuilder::new(signal, &origin)
+}
+
+/// Nothing that arrives may panic, whatever it is.
+fn survive(signal: Signal, bytes: &[u8]) {
+    let limits = CheckLimits::default();
+    if let Ok(checked) = check(signal, bytes.to_vec().into(), &limits) {
+        let mut rows = builder(signal);
+        let pushed = rows
+            .push(&checked.body, 1)
+            .expect("what the check passes becomes rows");
+        assert_eq!(pushed, checked.items);
+        assert_eq!(rows.finish().num_rows(), rows_of(checked.items));
+    }
+    let mut rows = builder(signal);
+    if rows.push(bytes, 1).is_err() {
+        assert_eq!(rows.rows(), 0, "a refused body leaves nothing behind");
+    }
+    assert_eq!(rows.rows(), rows.finish().num_rows());
+    drop(json_to_protobuf(signal, bytes, &limits));
+}
+
+fn rows_of(items: u32) -> usize {
+    usize::try_from(items).expect("items fit")
+}
+
+fn signals() -> impl Strategy<Value = Signal> {
+    prop::sample::select(Signal::ALL.to_vec())
+}
+
+fn encoded() -> impl Strategy<Value = (Signal, Vec<u8>)> {
+    use prost::Message;
+    prop_oneof![
+        arbitrary::spans().prop_map(|request: Spans| (Signal::Spans, request.encode_to_vec())),
+        arbitrary::logs().prop_map(|request: Logs| (Signal::Logs, request.encode_to_vec())),
+        arbitrary::metrics().prop_map(|request: Metrics| (Signal::Metrics, request.encode_to_vec())),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(signal in signals(), bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        survive(signal, &bytes);
+    }
+
+    #[test]
+    fn truncated_and_altered_requests_never_panic(
+        (signal, mut bytes) in encoded(),
+        keep in any::<prop::sample::Index>(),
+        alter in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        if !bytes.is_empty() {
+            for (index, byte) in alter {
+                let index = index.index(bytes.len());
+                bytes[index] = byte;
+            }
+            survive(signal, &bytes);
+            bytes.truncate(keep.index(bytes.len()));
+        }
+        survive(signal, &bytes);
+    }
+
+    #[test]
+    fn truncated_json_never_panics(request in arbitrary::spans(), keep in any::<prop::sample::Index>()) {
+        let mut json = serde_json::to_vec(&request).expect("JSON");
+        json.truncate(keep.index(json.len() + 1));
+        survive(Signal::Spans, &json);
+    }
+}
