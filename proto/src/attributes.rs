@@ -171,18 +171,18 @@ fn read_object(reader: &mut Reader<'_>) -> Result<Value, Fault> {
     reader.begin_object()?;
     let mut first = true;
     let Some(key) = reader.next_key(&mut first)? else {
-        return Ok(kvlist(Vec::new()));
+        return Ok(kvlist(&[]));
     };
     let marked = match key.as_ref() {
         "$bytes" => json!({ "bytesValue": reader.string()? }),
         "$double" => json!({ "doubleValue": double(&reader.string()?)? }),
-        "$kvlist" => kvlist(read_pairs(reader)?),
+        "$kvlist" => kvlist(&read_pairs(reader)?),
         _ => {
             let mut entries = vec![key_value(&key, read(reader)?)];
             while let Some(key) = reader.next_key(&mut first)? {
                 entries.push(key_value(&key, read(reader)?));
             }
-            return Ok(kvlist(entries));
+            return Ok(kvlist(&entries));
         }
     };
     match reader.next_key(&mut first)? {
@@ -213,7 +213,7 @@ fn read_pairs(reader: &mut Reader<'_>) -> Result<Vec<Value>, Fault> {
     Ok(entries)
 }
 
-fn kvlist(entries: Vec<Value>) -> Value {
+fn kvlist(entries: &[Value]) -> Value {
     json!({ "kvlistValue": { "values": entries } })
 }
 

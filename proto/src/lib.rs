@@ -14,7 +14,14 @@ pub mod signal;
 pub mod time;
 
 /// The generated messages of `meridian.v1` (proto/meridian/v1/stream.proto).
-#[expect(missing_docs, clippy::all, reason = "generated code")]
+#[expect(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
+    reason = "generated code"
+)]
 pub mod stream {
     tonic::include_proto!("meridian.v1");
 }

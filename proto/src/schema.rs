@@ -129,7 +129,7 @@ pub fn quantile_fields() -> Fields {
     ])
 }
 
-fn build(groups: Vec<Vec<Field>>) -> SchemaRef {
+fn build(groups: &[Vec<Field>]) -> SchemaRef {
     Arc::new(Schema::new(groups.concat()))
 }
 

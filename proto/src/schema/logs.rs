@@ -7,7 +7,7 @@ use arrow_schema::{DataType, Field, SchemaRef};
 use super::{attributes, build, dictionary, optional, origin, resource_and_scope, time_pair};
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-    build(vec![
+    build(&[
         origin(),
         timing(),
         content(),

@@ -14,7 +14,7 @@ use super::{
 };
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-    build(vec![
+    build(&[
         origin(),
         identity(),
         timing(),

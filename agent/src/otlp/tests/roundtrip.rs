@@ -10,8 +10,8 @@ use super::{arbitrary, builder, normal};
 use crate::otlp::{CheckLimits, check, json_to_protobuf};
 
 /// The whole way of a body: check, rows, payload, rows, OTLP JSON.
-fn there_and_back(signal: Signal, body: Vec<u8>) -> Value {
-    let checked = check(signal, body.clone().into(), &CheckLimits::default()).expect("sound");
+fn there_and_back(signal: Signal, body: &[u8]) -> Value {
+    let checked = check(signal, body.to_vec().into(), &CheckLimits::default()).expect("sound");
     assert_eq!(checked.reasons.to_string(), "");
     assert_eq!(checked.body, body, "an accepted body is passed on as it is");
     let mut rows = builder(signal);
@@ -44,7 +44,7 @@ proptest! {
 
     #[test]
     fn spans_come_back_whole(request in arbitrary::spans()) {
-        let rebuilt = there_and_back(Signal::Spans, request.encode_to_vec());
+        let rebuilt = there_and_back(Signal::Spans, &request.encode_to_vec());
         prop_assert_eq!(normal::spans(&transcoded(Signal::Spans, &rebuilt)), normal::spans(&request));
         let other = serde_json::from_value(rebuilt).expect("OTLP JSON for others");
         prop_assert_eq!(normal::spans(&other), normal::spans(&request));
@@ -52,7 +52,7 @@ proptest! {
 
     #[test]
     fn log_records_come_back_whole(request in arbitrary::logs()) {
-        let rebuilt = there_and_back(Signal::Logs, request.encode_to_vec());
+        let rebuilt = there_and_back(Signal::Logs, &request.encode_to_vec());
         prop_assert_eq!(normal::logs(&transcoded(Signal::Logs, &rebuilt)), normal::logs(&request));
         let other = serde_json::from_value(rebuilt).expect("OTLP JSON for others");
         prop_assert_eq!(normal::logs(&other), normal::logs(&request));
@@ -60,7 +60,7 @@ proptest! {
 
     #[test]
     fn data_points_come_back_whole(request in arbitrary::metrics()) {
-        let rebuilt = there_and_back(Signal::Metrics, request.encode_to_vec());
+        let rebuilt = there_and_back(Signal::Metrics, &request.encode_to_vec());
         prop_assert_eq!(normal::metrics(&transcoded(Signal::Metrics, &rebuilt)), normal::metrics(&request));
         let other = serde_json::from_value(rebuilt).expect("OTLP JSON for others");
         prop_assert_eq!(normal::metrics(&other), normal::metrics(&request));
@@ -108,7 +108,7 @@ fn doubles_that_json_has_no_number_for_come_back() {
         );
         let body =
             json_to_protobuf(Signal::Metrics, json.as_bytes(), &CheckLimits::default()).expect("OTLP JSON");
-        let rebuilt = there_and_back(Signal::Metrics, body);
+        let rebuilt = there_and_back(Signal::Metrics, &body);
         let expected: Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(
             rebuilt["resourceMetrics"][0]["resource"],
