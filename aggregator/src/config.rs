@@ -1,11 +1,18 @@
-//! The aggregator's configuration as validated values. Reading the file is done with
-//! meridian_runtime::config; nothing here opens what it names.
+//! The aggregator's configuration: reads the file's keys into validated values, each with its
+//! default beside it. Nothing that a value names is opened here.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use meridian_runtime::config::{ConfigError, Document, Section};
+use meridian_runtime::units::ByteSize;
 use url::Url;
+
+use crate::query;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const MIB: usize = 1 << 20;
 
 /// Everything that the process is told.
 #[derive(Debug, Clone)]
@@ -24,6 +31,8 @@ pub struct Config {
     pub slo_dir: Option<PathBuf>,
     /// What may be spent.
     pub limits: Limits,
+    /// How long the end of the process may take.
+    pub shutdown_timeout: Duration,
 }
 
 /// Where the tables are and how they are written.
@@ -44,23 +53,177 @@ pub struct StoreConfig {
 pub struct CoverageConfig {
     /// How far behind an agent's watermark answers are called complete.
     pub settling: Duration,
+    /// An agent whose data is behind by so much is late.
+    pub late_after: Duration,
     /// An agent without a message for so long is silent.
     pub silent_after: Duration,
     /// A silent agent is reported as gone after so long.
     pub gone_after: Duration,
 }
 
+impl Default for CoverageConfig {
+    fn default() -> Self {
+        Self {
+            settling: Duration::from_secs(10),
+            late_after: Duration::from_secs(30),
+            silent_after: Duration::from_secs(15),
+            gone_after: Duration::from_secs(600),
+        }
+    }
+}
+
 /// What may be spent; each has a default.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes that all queries together may hold.
-    pub query_memory_bytes: usize,
-    /// How long one query may run.
-    pub query_timeout: Duration,
-    /// Rows that one answer may have.
-    pub query_rows_max: usize,
-    /// Queries that run at the same time.
-    pub queries_max: usize,
+    /// What queries may cost.
+    pub query: query::Limits,
     /// Bytes of received rows that are not yet committed.
     pub ingest_memory_bytes: usize,
+}
+
+impl Config {
+    /// Reads the whole file; every fault of it is reported at once.
+    pub fn read(document: Document) -> Result<Self, ConfigError> {
+        let mut root = document.root();
+        let mut listen = root.section("listen");
+        let config = Self {
+            listen_ingest: listen.optional("ingest", SocketAddr::from(([0, 0, 0, 0], 4319))),
+            listen_http: listen.optional("http", SocketAddr::from(([0, 0, 0, 0], 8080))),
+            store: store(root.section("store")),
+            regions: regions(&mut root),
+            coverage: coverage(root.section("coverage")),
+            slo_dir: root.maybe("slo_dir"),
+            limits: limits(root.section("limits")),
+            shutdown_timeout: root.optional("shutdown_timeout", Duration::from_secs(30)),
+        };
+        listen.finish();
+        root.finish();
+        document.finish(config)
+    }
+}
+
+fn regions(root: &mut Section<'_>) -> Vec<String> {
+    let regions: Vec<String> = root.list("regions");
+    if regions.is_empty() {
+        root.fault(
+            "regions",
+            "is empty; name the regions that are expected to report, so that a silent one is seen",
+        );
+    }
+    for (index, region) in regions.iter().enumerate() {
+        if regions.iter().take(index).any(|earlier| earlier == region) {
+            root.fault("regions", format!("names {region} twice"));
+        }
+    }
+    regions
+}
+
+fn store(mut section: Section<'_>) -> StoreConfig {
+    let text: String = section.required("url");
+    let placeholder = Url::from_directory_path("/").expect("the root directory has a URL");
+    let url = match Url::parse(&text) {
+        Ok(url) if ["file", "s3"].contains(&url.scheme()) => url,
+        _ => {
+            section.fault(
+                "url",
+                "is not a store; write file:///directory or s3://bucket/prefix",
+            );
+            placeholder
+        }
+    };
+    let config = StoreConfig {
+        url,
+        commit_interval: positive(&mut section, "commit_interval", Duration::from_secs(5)),
+        commit_bytes: bytes(&mut section, "commit_bytes", 64 * MIB),
+        retention: positive(&mut section, "retention", 30 * DAY),
+    };
+    section.finish();
+    config
+}
+
+fn coverage(mut section: Section<'_>) -> CoverageConfig {
+    let default = CoverageConfig::default();
+    let config = CoverageConfig {
+        settling: section.optional("settling", default.settling),
+        late_after: positive(&mut section, "late_after", default.late_after),
+        silent_after: positive(&mut section, "silent_after", default.silent_after),
+        gone_after: positive(&mut section, "gone_after", default.gone_after),
+    };
+    if config.gone_after < config.silent_after {
+        section.fault("gone_after", "is shorter than silent_after");
+    }
+    section.finish();
+    config
+}
+
+fn limits(mut section: Section<'_>) -> Limits {
+    let default = query::Limits::default();
+    let limits = Limits {
+        query: query::Limits {
+            query_memory_bytes: bytes(&mut section, "query_memory", default.query_memory_bytes),
+            query_timeout: positive(&mut section, "query_timeout", default.query_timeout),
+            query_rows_max: section.optional("query_rows", default.query_rows_max),
+            queries_max: section.optional("queries", default.queries_max),
+            answer_bytes_max: bytes(&mut section, "answer_bytes", default.answer_bytes_max),
+            ..default
+        },
+        ingest_memory_bytes: bytes(&mut section, "ingest_memory", 1024 * MIB),
+    };
+    section.finish();
+    limits
+}
+
+fn positive(section: &mut Section<'_>, key: &str, default: Duration) -> Duration {
+    let duration = section.optional(key, default);
+    if duration.is_zero() {
+        section.fault(key, "is zero");
+    }
+    duration
+}
+
+fn bytes(section: &mut Section<'_>, key: &str, default: usize) -> usize {
+    let ByteSize(bytes) = section.optional(key, ByteSize(default as u64));
+    if bytes < MIB as u64 {
+        section.fault(key, "is less than 1MiB");
+    }
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        Document::parse("aggregator.yaml", text, &|_| None).and_then(Config::read)
+    }
+
+    #[test]
+    fn the_example_is_valid() {
+        let config = read(include_str!("../../deploy/aggregator.example.yaml")).expect("no faults");
+        assert_eq!(config.regions, ["eu-central-1", "us-east-1"]);
+        assert_eq!(config.store.commit_interval, Duration::from_secs(5));
+        assert_eq!(config.limits.ingest_memory_bytes, 1024 * MIB);
+    }
+
+    #[test]
+    fn only_the_store_and_the_regions_have_no_default() {
+        let config = read("store: { url: \"file:///tmp/store\" }\nregions: [eu]\n").expect("no faults");
+        assert_eq!(config.listen_ingest.port(), 4319);
+        assert_eq!(config.coverage.silent_after, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn every_fault_of_a_file_is_reported_at_once() {
+        let text = "store: { url: ftp://x, commit_interval: 0s }\nregions: [eu, eu]\nlimits: { ingest_memory: 4GB }\nlisten: { grpc: 0.0.0.0:1 }\n";
+        let faults = read(text).expect_err("four faults").to_string();
+        for part in [
+            "store.url",
+            "commit_interval",
+            "eu twice",
+            "ingest_memory",
+            "listen.grpc",
+        ] {
+            assert!(faults.contains(part), "{part} is missing in:\n{faults}");
+        }
+    }
 }

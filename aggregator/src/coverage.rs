@@ -1,29 +1,205 @@
 //! How much of the truth is in an answer: which agents are expected, up to what time each
-//! has delivered, and where nothing can be known. Pure: time and IO come from outside.
+//! has delivered, and where nothing can be known. Time comes from outside, and so does IO:
+//! `registry` is what keeps this knowledge beside the tables.
+//!
+//! Three times of an agent matter, all in this side's clock: when it was last heard; its
+//! watermark (everything that it accepted before has arrived); and its committed watermark,
+//! which is what survives this process.
 
+mod agent;
+mod gaps;
+mod region;
+pub mod registry;
 pub mod report;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meridian_proto::ids::AgentId;
+use meridian_proto::signal::Signal;
+use meridian_proto::stream::{Heartbeat, Hello};
+use parking_lot::RwLock;
+
+use crate::config::CoverageConfig;
+use crate::store::Lane;
+use agent::Agent;
 
 pub use report::{AgentReport, AgentState, GapReport, RegionReport, RegionState, Report, Status, Window};
 
 /// What is known about every agent; clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Coverage {}
+#[derive(Debug, Clone)]
+pub struct Coverage(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: CoverageConfig,
+    /// As configured, in that order.
+    regions: Vec<String>,
+    agents: RwLock<BTreeMap<AgentId, Agent>>,
+}
+
+impl Default for Coverage {
+    fn default() -> Self {
+        Self::new(CoverageConfig::default(), Vec::new())
+    }
+}
 
 impl Coverage {
-    /// How complete an answer about `window` is, as known at `now_unix_nanos`, for the named
-    /// regions or (`None`) all that are configured or were seen.
-    pub fn report(&self, now_unix_nanos: u64, _regions: Option<&[String]>, _window: Window) -> Report {
-        Report {
-            status: Status::Unknown,
-            as_of: now_unix_nanos,
-            complete_to: None,
-            regions: Vec::new(),
-            warnings: Vec::new(),
+    /// Knows no agent yet; the configured regions are expected all the same.
+    pub fn new(config: CoverageConfig, regions: Vec<String>) -> Self {
+        Self(Arc::new(Shared {
+            config,
+            regions,
+            agents: RwLock::default(),
+        }))
+    }
+
+    /// An agent opened a stream.
+    pub fn hello(&self, id: AgentId, hello: &Hello, now: u64) {
+        let mut agents = self.0.agents.write();
+        agents
+            .entry(id)
+            .or_insert_with(|| Agent::new(id))
+            .hello(hello, now);
+    }
+
+    /// An agent says how it is.
+    pub fn heartbeat(&self, id: AgentId, heartbeat: &Heartbeat, now: u64) {
+        self.update(id, |agent| agent.heartbeat(heartbeat, now));
+    }
+
+    /// Rows of an agent are in memory, and visible.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one message, which this module does not parse"
+    )]
+    pub fn batch(
+        &self,
+        id: AgentId,
+        signal: Signal,
+        lane: Lane,
+        last_seq: u64,
+        watermark: u64,
+        rows: usize,
+        now: u64,
+    ) {
+        self.update(id, |agent| {
+            agent.batch(signal, lane, last_seq, watermark, rows, now)
+        });
+    }
+
+    /// An agent ended well. With items pending it stays expected.
+    pub fn goodbye(&self, id: AgentId, pending_items: u64, now: u64) {
+        self.update(id, |agent| agent.goodbye(pending_items, now));
+    }
+
+    /// An agent's stream is not read because memory is full here: its silence is ours.
+    pub fn held(&self, id: AgentId, now: u64) {
+        self.update(id, |agent| agent.heard(now));
+    }
+
+    /// An agent's stream ended.
+    pub fn disconnected(&self, id: AgentId) {
+        self.update(id, |agent| agent.connected = false);
+    }
+
+    /// Live rows of an agent up to these sequences (per signal) are committed.
+    pub fn committed(&self, committed: impl Fn(AgentId) -> [u64; 3]) {
+        for agent in self
+            .0
+            .agents
+            .write()
+            .values_mut()
+            .filter(|agent| agent.awaits_commit())
+        {
+            agent.committed(committed(agent.record.id));
         }
     }
 
+    /// Takes note of the passing of time: rates, and who is expected no more. Once a second.
+    pub fn tick(&self, now: u64) {
+        let mut agents = self.0.agents.write();
+        region::tick(&mut agents, &self.0.config, now);
+    }
+
+    fn update(&self, id: AgentId, change: impl FnOnce(&mut Agent)) {
+        if let Some(agent) = self.0.agents.write().get_mut(&id) {
+            change(agent);
+        }
+    }
+
+    /// How complete an answer about `window` is, as known at `now_unix_nanos`, for the named
+    /// regions or (`None`) all that are configured or were seen.
+    pub fn report(&self, now_unix_nanos: u64, regions: Option<&[String]>, window: Window) -> Report {
+        let agents = self.0.agents.read();
+        let scope = match regions {
+            Some(names) => names.to_vec(),
+            None => self.all_regions(&agents),
+        };
+        let mut warnings = Vec::new();
+        let reports: Vec<RegionReport> = scope
+            .iter()
+            .map(|name| {
+                let is_configured = self.0.regions.contains(name);
+                let members: Vec<&Agent> = agents.values().filter(|one| one.record.region == *name).collect();
+                region::warnings(
+                    name,
+                    is_configured,
+                    &members,
+                    &self.0.config,
+                    now_unix_nanos,
+                    &mut warnings,
+                );
+                region::report(name, &members, &self.0.config, window, now_unix_nanos)
+            })
+            .collect();
+        let complete_to = reports
+            .iter()
+            .map(|region| region.complete_to)
+            .try_fold(u64::MAX, |least, to| Some(least.min(to?)))
+            .filter(|_| !reports.is_empty());
+        Report {
+            status: region::status(&reports),
+            as_of: now_unix_nanos,
+            complete_to,
+            regions: reports,
+            warnings,
+        }
+    }
+
+    /// The configured regions in their order, then the unexpected ones.
+    fn all_regions(&self, agents: &BTreeMap<AgentId, Agent>) -> Vec<String> {
+        let mut seen: Vec<String> = agents
+            .values()
+            .map(|agent| agent.record.region.clone())
+            .filter(|region| !self.0.regions.contains(region))
+            .collect();
+        seen.sort_unstable();
+        seen.dedup();
+        self.0.regions.iter().cloned().chain(seen).collect()
+    }
+
     /// Every agent that is known, ordered by region, cluster and node.
-    pub fn agents(&self, _now_unix_nanos: u64) -> Vec<AgentReport> {
-        Vec::new()
+    pub fn agents(&self, now_unix_nanos: u64) -> Vec<AgentReport> {
+        let agents = self.0.agents.read();
+        let mut reports: Vec<AgentReport> = agents
+            .values()
+            .map(|agent| agent.report(&self.0.config, now_unix_nanos))
+            .collect();
+        reports.sort_by(|left, right| {
+            let place = |one: &AgentReport| {
+                (
+                    one.region.clone(),
+                    one.cluster.clone(),
+                    one.node.clone(),
+                    one.agent_id,
+                )
+            };
+            place(left).cmp(&place(right))
+        });
+        reports
     }
 }
+
+#[cfg(test)]
+mod tests;

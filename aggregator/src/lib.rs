@@ -3,7 +3,9 @@
 //! stream is deliberately absent: the two processes share only meridian-proto.
 
 pub mod api;
+pub mod app;
 pub mod config;
 pub mod coverage;
+pub mod ingest;
 pub mod query;
 pub mod store;

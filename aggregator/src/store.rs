@@ -1,45 +1,337 @@
 //! The tables of spans, logs and metrics: rows that are committed in Delta tables, and rows
 //! that are still in memory, together as one consistent view. Queries are not run here.
+//!
+//! ```text
+//!  offer ──► hot rows ──(date, region; sorted)──► Parquet ──► Delta log ──► acknowledged
+//!                 └──────── view = files of one version + rows it lacks ────┘
+//! ```
+//!
+//! Exactly-once: a commit records the last sequence of every lane whose rows it adds, and
+//! the log refuses it if another aggregator moved one of these lanes meanwhile. Then the
+//! rows that are now in the table are cut, and the rest is tried again.
 
+mod columns;
+mod hot;
+mod layout;
+mod location;
+mod log;
+mod metrics;
+mod parquet_file;
+mod stats;
+mod table;
 pub mod view;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use meridian_proto::ids::AgentId;
 use meridian_proto::signal::Signal;
-use object_store::ObjectStore;
+use meridian_runtime::backoff::Backoff;
+use meridian_runtime::clock::Clock;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parking_lot::RwLock;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::config::StoreConfig;
+use location::Location;
+use table::Table;
+
+pub use hot::{Incoming, Lane, LaneKey, Offered, Record};
+pub use location::LocationError;
+pub use metrics::StoreMetrics;
+pub use table::{Moved, StoreError};
 pub use view::{DataFile, HotBatch, View};
+
+/// Commits between two cleanings of a log.
+const CLEAN_EVERY: u64 = 500;
+const RETRY_INITIAL: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// A handle on the three tables; clones share them.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     object_store: Arc<dyn ObjectStore>,
     object_store_url: Url,
+    location: Option<Location>,
+    /// In the order of `Signal::index`; empty for a store that was never opened.
+    tables: Vec<Table>,
+    commit_interval: Duration,
+    commit_bytes: usize,
+    metrics: StoreMetrics,
+    /// Counts the changes of committed sequences.
+    commits: watch::Sender<u64>,
+    /// One per table: there is reason to commit before the interval is over.
+    wake: [Notify; 3],
+    failures: RwLock<[Option<String>; 3]>,
 }
 
 impl Store {
-    /// A store without rows in memory, for tests of what reads it.
+    /// Opens the tables, and makes those that are not there.
+    pub async fn open(config: &StoreConfig, clock: Clock, metrics: StoreMetrics) -> Result<Self, StoreError> {
+        let location = Location::open(&config.url)?;
+        let mut tables = Vec::with_capacity(Signal::ALL.len());
+        for signal in Signal::ALL {
+            tables.push(Table::open(signal, &location, clock.clone()).await?);
+        }
+        Ok(Self(Arc::new(Inner {
+            object_store: Arc::clone(location.root()),
+            object_store_url: location.root_url().clone(),
+            location: Some(location),
+            tables,
+            commit_interval: config.commit_interval,
+            commit_bytes: config.commit_bytes,
+            metrics,
+            commits: watch::Sender::new(0),
+            wake: Default::default(),
+            failures: RwLock::default(),
+        })))
+    }
+
+    /// A store without tables, for tests of what reads it.
     pub fn empty() -> Self {
-        Self {
+        let registry = meridian_runtime::metrics::Registry::new();
+        Self(Arc::new(Inner {
             object_store: Arc::new(object_store::memory::InMemory::new()),
             object_store_url: Url::parse("memory:///").expect("a constant URL parses"),
-        }
+            location: None,
+            tables: Vec::new(),
+            commit_interval: Duration::from_secs(5),
+            commit_bytes: 1,
+            metrics: StoreMetrics::new(&registry).expect("a registry of its own has no such names"),
+            commits: watch::Sender::new(0),
+            wake: Default::default(),
+            failures: RwLock::default(),
+        }))
     }
 
     /// What one table holds at this moment, each row exactly once.
-    pub fn view(&self, _signal: Signal) -> View {
-        View::default()
+    pub fn view(&self, signal: Signal) -> View {
+        self.table(signal)
+            .map(|table| table.state.read().view())
+            .unwrap_or_default()
     }
 
     /// Where the files of every view are read from; their paths are full paths in it.
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
-        Arc::clone(&self.object_store)
+        Arc::clone(&self.0.object_store)
     }
 
     /// The URL of the root of [`Store::object_store`], as DataFusion's registry wants it:
     /// `file:///` or `s3://bucket`.
     pub fn object_store_url(&self) -> &Url {
-        &self.object_store_url
+        &self.0.object_store_url
+    }
+
+    fn table(&self, signal: Signal) -> Option<&Table> {
+        self.0.tables.get(signal.index())
+    }
+
+    /// Takes rows into memory, where queries see them at once.
+    pub fn offer(&self, signal: Signal, incoming: Incoming) -> Offered {
+        let Some(table) = self.table(signal) else {
+            return Offered {
+                rows: 0,
+                duplicates: incoming.batch.num_rows(),
+            };
+        };
+        let (offered, rows, bytes) = {
+            let mut state = table.state.write();
+            (state.offer(incoming), state.held_rows(), state.held_bytes())
+        };
+        self.0.metrics.hot(signal, rows, bytes);
+        if bytes >= self.0.commit_bytes {
+            self.wake(signal);
+        }
+        offered
+    }
+
+    /// What is committed of both lanes of an agent, read from the log as it is now: the
+    /// agent may have delivered to another aggregator before.
+    pub async fn resume(&self, agent: AgentId) -> Result<Vec<(Signal, LaneKey, u64)>, StoreError> {
+        let lanes = Lane::ALL.map(|lane| LaneKey { agent, lane });
+        let mut committed = Vec::with_capacity(lanes.len() * self.0.tables.len());
+        for table in &self.0.tables {
+            let of_table = table.committed(&lanes).await?;
+            committed.extend(of_table.into_iter().map(|(lane, seq)| (table.signal, lane, seq)));
+        }
+        Ok(committed)
+    }
+
+    /// What is known to be committed of a lane.
+    pub fn committed(&self, signal: Signal, lane: &LaneKey) -> u64 {
+        self.table(signal)
+            .and_then(|table| table.state.read().committed(lane))
+            .unwrap_or(0)
+    }
+
+    /// Changes whenever a committed sequence may have changed.
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.0.commits.subscribe()
+    }
+
+    fn wake(&self, signal: Signal) {
+        self.0.wake[signal.index()].notify_one();
+    }
+
+    /// Asks for a commit at once.
+    pub fn flush(&self) {
+        Signal::ALL.into_iter().for_each(|signal| self.wake(signal));
+    }
+
+    /// Reads what other aggregators committed.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        for table in &self.0.tables {
+            table.refresh().await?;
+        }
+        self.announce();
+        Ok(())
+    }
+
+    /// Commits every row that is in memory now.
+    pub async fn commit_all(&self) -> Result<(), StoreError> {
+        for signal in Signal::ALL {
+            self.commit(signal).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, signal: Signal) -> Result<(), StoreError> {
+        let Some(table) = self.table(signal) else {
+            return Ok(());
+        };
+        loop {
+            let timer = self.0.metrics.commit_seconds.start_timer();
+            let result = table.commit(self.0.commit_bytes).await;
+            let (rows, bytes) = {
+                let state = table.state.read();
+                (state.held_rows(), state.held_bytes())
+            };
+            self.0.metrics.hot(signal, rows, bytes);
+            self.announce();
+            match result {
+                Ok(moved) if moved.rows == 0 => {
+                    timer.stop_and_discard();
+                    return Ok(());
+                }
+                Ok(moved) => {
+                    timer.observe_duration();
+                    let rows = self
+                        .0
+                        .metrics
+                        .rows_committed
+                        .with_label_values(&[signal.as_str()]);
+                    rows.inc_by(moved.rows as u64);
+                }
+                Err(error) => {
+                    timer.stop_and_discard();
+                    return Err(error);
+                }
+            }
+            if bytes < self.0.commit_bytes {
+                return Ok(());
+            }
+        }
+    }
+
+    fn announce(&self) {
+        self.0.commits.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Commits one table's rows every interval, or sooner when there are many or somebody
+    /// asks; ends after a last commit when `stop` is cancelled.
+    pub async fn run(self, signal: Signal, stop: CancellationToken) -> Result<(), StoreError> {
+        let mut backoff = Backoff::new(RETRY_INITIAL, RETRY_MAX);
+        let mut commits: u64 = 0;
+        loop {
+            let stopping = tokio::select! {
+                () = stop.cancelled() => true,
+                () = self.0.wake[signal.index()].notified() => false,
+                () = tokio::time::sleep(self.0.commit_interval) => false,
+            };
+            while let Err(error) = self.commit(signal).await {
+                self.note(signal, Some(&error));
+                // Only time passes here: no flush and no full memory makes it hurry.
+                backoff.wait().await;
+            }
+            self.note(signal, None);
+            backoff.reset();
+            if stopping {
+                return Ok(());
+            }
+            commits += 1;
+            if commits.is_multiple_of(CLEAN_EVERY) {
+                self.clean(signal).await;
+            }
+        }
+    }
+
+    fn note(&self, signal: Signal, error: Option<&StoreError>) {
+        let failure = error.map(|error| meridian_runtime::chain(error));
+        if let Some(reason) = &failure {
+            self.0.metrics.commit_failures.inc();
+            tracing::error!(%signal, reason, "a commit failed; its rows stay in memory and it is tried again");
+        }
+        self.0.failures.write()[signal.index()] = failure;
+    }
+
+    async fn clean(&self, signal: Signal) {
+        if let Some(table) = self.table(signal)
+            && let Err(error) = table.clean().await
+        {
+            tracing::warn!(%signal, reason = meridian_runtime::chain(&error), "the table's log could not be cleaned");
+        }
+    }
+
+    /// Why rows cannot be committed at present, if they cannot.
+    pub fn failure(&self) -> Option<String> {
+        self.0.failures.read().iter().flatten().next().cloned()
+    }
+
+    fn side_path(&self, name: &str) -> Option<Path> {
+        Some(self.0.location.as_ref()?.path(&format!("_meridian/{name}")))
+    }
+
+    /// Puts a small object beside the tables, replacing what was there.
+    pub(crate) async fn put_beside(&self, name: &str, bytes: Bytes) -> Result<(), object_store::Error> {
+        let Some(path) = self.side_path(name) else {
+            return Ok(());
+        };
+        self.0.object_store.put(&path, bytes.into()).await.map(|_| ())
+    }
+
+    /// Lists and reads the small objects beside the tables whose names begin with `prefix/`.
+    pub(crate) async fn read_beside(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, Bytes)>, object_store::Error> {
+        use futures::TryStreamExt;
+        let Some(path) = self.side_path(prefix) else {
+            return Ok(Vec::new());
+        };
+        let listed: Vec<_> = self.0.object_store.list(Some(&path)).try_collect().await?;
+        let mut objects = Vec::with_capacity(listed.len());
+        for meta in listed {
+            let name = meta.location.filename().unwrap_or_default().to_owned();
+            match self.0.object_store.get(&meta.location).await {
+                Ok(object) => objects.push((format!("{prefix}/{name}"), object.bytes().await?)),
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(objects)
+    }
+
+    pub(crate) async fn delete_beside(&self, name: &str) -> Result<(), object_store::Error> {
+        let Some(path) = self.side_path(name) else {
+            return Ok(());
+        };
+        self.0.object_store.delete(&path).await
     }
 }

@@ -1,0 +1,269 @@
+//! The aggregator's life: builds every part from the top down, runs until a signal or a
+//! failure, and ends in stages. The only module that knows all the parts.
+//!
+//! ```text
+//! start:  store ─► registry ─► ingest, http (bound) ─► ready
+//! end:    streams stop reading ─► every row is committed and acknowledged ─► registry ─► http
+//! ```
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use axum::Router;
+use meridian_proto::signal::Signal;
+use meridian_runtime::admin::{self, Check, Health};
+use meridian_runtime::clock::Clock;
+use meridian_runtime::metrics::{self, IntGaugeVec, Registry as Metrics};
+use meridian_runtime::shutdown::Shutdown;
+use meridian_runtime::tasks::Tasks;
+use tokio::net::TcpListener;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, ApiState};
+use crate::config::Config;
+use crate::coverage::registry::Registry;
+use crate::coverage::{AgentState, Coverage};
+use crate::ingest::{Ingest, IngestMetrics};
+use crate::query::Engine;
+use crate::store::{Store, StoreMetrics};
+
+/// How often silence is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// Who is expected is exchanged with other aggregators this often.
+const EXCHANGE: Duration = Duration::from_secs(5);
+
+/// Runs the aggregator until SIGTERM or SIGINT has been obeyed, or a part has failed.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let shutdown = Shutdown::on_signals().context("cannot listen to signals")?;
+    Aggregator::start(config, Clock::system())
+        .await?
+        .run(&shutdown)
+        .await
+}
+
+/// An aggregator whose parts are built and whose ports are bound; nothing runs yet.
+#[derive(Debug)]
+pub struct Aggregator {
+    clock: Clock,
+    store: Store,
+    coverage: Coverage,
+    registry: Registry,
+    ingest: Ingest,
+    stop_ingest: CancellationToken,
+    ingest_listener: TcpListener,
+    http_listener: TcpListener,
+    router: Router,
+    store_check: Check,
+    agents_by_state: IntGaugeVec,
+    addresses: Addresses,
+    shutdown_timeout: Duration,
+}
+
+/// Where an aggregator listens; real ports also where 0 was configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Agents.
+    pub ingest: SocketAddr,
+    /// Answers and administration.
+    pub http: SocketAddr,
+}
+
+impl Aggregator {
+    /// Opens the store, learns whom it expects, and binds the ports.
+    pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let metrics = Metrics::new();
+        metrics::register_process(&metrics, &clock)?;
+        let health = Health::new();
+        let store_check = health.check("store");
+        let store = Store::open(&config.store, clock.clone(), StoreMetrics::new(&metrics)?)
+            .await
+            .with_context(|| format!("cannot open the store {}", config.store.url))?;
+        let coverage = Coverage::new(config.coverage.clone(), config.regions.clone());
+        let registry = Registry::new(store.clone(), coverage.clone(), clock.clone());
+        registry
+            .exchange()
+            .await
+            .context("cannot learn which agents are expected")?;
+        let ingest_listener = bind(config.listen_ingest).await?;
+        let http_listener = bind(config.listen_http).await?;
+        let addresses = Addresses {
+            ingest: ingest_listener.local_addr()?,
+            http: http_listener.local_addr()?,
+        };
+        let stop_ingest = CancellationToken::new();
+        let ingest = Ingest::new(
+            store.clone(),
+            coverage.clone(),
+            clock.clone(),
+            IngestMetrics::new(&metrics)?,
+            config.limits.ingest_memory_bytes,
+            format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            stop_ingest.clone(),
+        );
+        let agents_by_state = metrics::gauge_vec(
+            &metrics,
+            "meridian_aggregator_agents",
+            "Agents that are known, by what they are.",
+            &["state"],
+        )?;
+        let engine = Engine::new(
+            store.clone(),
+            coverage.clone(),
+            clock.clone(),
+            config.limits.query,
+        )?;
+        let router = api::router(ApiState { engine }).merge(admin::router(metrics, health));
+        Ok(Self {
+            clock,
+            store,
+            coverage,
+            registry,
+            ingest,
+            stop_ingest,
+            ingest_listener,
+            http_listener,
+            router,
+            store_check,
+            agents_by_state,
+            addresses,
+            shutdown_timeout: config.shutdown_timeout,
+        })
+    }
+
+    /// Where this aggregator listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The tables, for those who look from inside.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Who is expected, for those who look from inside.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// Runs until the shutdown is requested or a part fails, and then ends in stages.
+    pub async fn run(self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let (streams, commits, others) = (Tasks::new(), Tasks::new(), Tasks::new());
+        let (stop_commits, stop_others) = (CancellationToken::new(), CancellationToken::new());
+        for signal in Signal::ALL {
+            commits.spawn(
+                format!("commit {signal}"),
+                self.store.clone().run(signal, stop_commits.clone()),
+            );
+        }
+        streams.spawn("ingest", self.ingest.serve(self.ingest_listener));
+        others.spawn(
+            "http",
+            admin::serve(self.http_listener, self.router, stop_others.clone()),
+        );
+        let watch = watch(
+            self.coverage,
+            self.store,
+            self.clock,
+            self.store_check,
+            self.agents_by_state,
+        );
+        others.spawn("watch", watch);
+        let exchanging = CancellationToken::new();
+        let (exchange, exchange_stop) = (Tasks::new(), exchanging.clone());
+        exchange.spawn("registry", keep_registry(self.registry, exchange_stop));
+        tracing::info!(ingest = %self.addresses.ingest, http = %self.addresses.http, "listening");
+        let failure = tokio::select! {
+            () = shutdown.requested() => None,
+            failure = streams.failed() => Some(failure),
+            failure = commits.failed() => Some(failure),
+            failure = others.failed() => Some(failure),
+            failure = exchange.failed() => Some(failure),
+        };
+        let deadline = self.shutdown_timeout;
+        self.stop_ingest.cancel();
+        end(shutdown, "streams", deadline, &streams).await;
+        stop_commits.cancel();
+        end(shutdown, "commits", deadline, &commits).await;
+        exchanging.cancel();
+        end(shutdown, "registry", deadline, &exchange).await;
+        stop_others.cancel();
+        failure.map_or(Ok(()), |failure| {
+            Err(anyhow!(failure).context("a part has failed"))
+        })
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
+}
+
+/// What does not end in time is named in the log and left behind; nothing waits for it.
+async fn end(shutdown: &Shutdown, name: &str, deadline: Duration, tasks: &Tasks) {
+    let outcome = shutdown.stage(name, deadline, tasks.join(deadline)).await;
+    if !matches!(outcome, Ok(Ok(()))) {
+        tracing::warn!(stage = name, "ended before its work was done");
+    }
+}
+
+/// Looks at who is silent, and whether rows can be committed.
+async fn watch(
+    coverage: Coverage,
+    store: Store,
+    clock: Clock,
+    check: Check,
+    agents_by_state: IntGaugeVec,
+) -> anyhow::Result<()> {
+    const STATES: [AgentState; 5] = [
+        AgentState::Ok,
+        AgentState::Late,
+        AgentState::Silent,
+        AgentState::Gone,
+        AgentState::Stopped,
+    ];
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = clock.now_unix_nanos();
+        coverage.tick(now);
+        match store.failure() {
+            None => check.ready(),
+            Some(reason) => check.not_ready(reason),
+        }
+        let agents = coverage.agents(now);
+        for state in STATES {
+            let count = agents.iter().filter(|agent| agent.state == state).count();
+            let gauge = agents_by_state.with_label_values(&[state.as_str()]);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+/// Exchanges who is expected, and writes it a last time at the end.
+async fn keep_registry(registry: Registry, stop: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        let stopping = tokio::select! {
+            () = stop.cancelled() => true,
+            () = tokio::time::sleep(EXCHANGE) => false,
+        };
+        let outcome = if stopping {
+            registry.write().await
+        } else {
+            registry.exchange().await
+        };
+        if let Err(error) = outcome {
+            // The next round tries again; meanwhile a restart would know an older state.
+            tracing::warn!(
+                reason = meridian_runtime::chain(&error),
+                "who is expected could not be exchanged"
+            );
+        }
+        if stopping {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The agents' side door: one gRPC stream per agent, admitted by bytes, acknowledged when
+//! its rows are committed. Rows are decoded and checked here, and kept by the store.
+
+mod metrics;
+mod rows;
+mod session;
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use meridian_proto::ids::AgentId;
+use meridian_proto::stream::aggregator_server::{Aggregator, AggregatorServer};
+use meridian_proto::stream::{AgentMessage, AggregatorMessage};
+use meridian_runtime::clock::Clock;
+use meridian_runtime::tasks::{self, Task};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::coverage::Coverage;
+use crate::store::Store;
+
+pub use metrics::IngestMetrics;
+
+/// The greatest message that is read; batches of agents are a hundred times smaller.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Acknowledgements that wait for an agent to read them.
+const ACKS_MAX: usize = 16;
+const KEEPALIVE: Duration = Duration::from_secs(10);
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+
+/// What ingest works with.
+#[derive(Debug, Clone)]
+pub struct Ingest(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    coverage: Coverage,
+    clock: Clock,
+    metrics: IngestMetrics,
+    /// One permit per byte.
+    memory: Arc<Semaphore>,
+    memory_bytes: usize,
+    name: String,
+    stop: CancellationToken,
+    streams: Mutex<Streams>,
+}
+
+/// The newest stream of each agent.
+#[derive(Debug, Default)]
+struct Streams {
+    next: u64,
+    open: HashMap<AgentId, (u64, CancellationToken)>,
+}
+
+impl Ingest {
+    /// `name` is told to agents, for people and logs; `stop` ends every stream.
+    pub fn new(
+        store: Store,
+        coverage: Coverage,
+        clock: Clock,
+        metrics: IngestMetrics,
+        memory_bytes: usize,
+        name: String,
+        stop: CancellationToken,
+    ) -> Self {
+        let memory_bytes = memory_bytes.min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Shared {
+            store,
+            coverage,
+            clock,
+            metrics,
+            memory: Arc::new(Semaphore::new(memory_bytes)),
+            memory_bytes,
+            name,
+            stop,
+            streams: Mutex::default(),
+        }))
+    }
+
+    /// Serves agents until `stop` is cancelled and their streams have ended.
+    pub async fn serve(self, listener: TcpListener) -> Result<(), tonic::transport::Error> {
+        let stop = self.0.stop.clone();
+        let service = AggregatorServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Server::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE))
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(STREAM_WINDOW_BYTES)
+            .tcp_nodelay(true)
+            .add_service(service)
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+            .await
+    }
+}
+
+impl Shared {
+    /// Makes this the agent's stream; an older one ends.
+    fn enter(&self, agent: AgentId) -> (u64, CancellationToken) {
+        let mut streams = self.streams.lock();
+        streams.next += 1;
+        let (number, superseded) = (streams.next, CancellationToken::new());
+        if let Some((_, older)) = streams.open.insert(agent, (number, superseded.clone())) {
+            older.cancel();
+        }
+        self.metrics
+            .streams
+            .set(i64::try_from(streams.open.len()).unwrap_or(i64::MAX));
+        (number, superseded)
+    }
+
+    fn leave(&self, agent: AgentId, number: u64) {
+        let mut streams = self.streams.lock();
+        if streams
+            .open
+            .get(&agent)
+            .is_some_and(|(newest, _)| *newest == number)
+        {
+            streams.open.remove(&agent);
+        }
+        self.metrics
+            .streams
+            .set(i64::try_from(streams.open.len()).unwrap_or(i64::MAX));
+    }
+
+    fn note_memory(&self) {
+        let used = self.memory_bytes.saturating_sub(self.memory.available_permits());
+        self.metrics
+            .memory_bytes
+            .set(i64::try_from(used).unwrap_or(i64::MAX));
+    }
+}
+
+#[tonic::async_trait]
+impl Aggregator for Ingest {
+    type DeliverStream = Answers;
+
+    async fn deliver(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Answers>, Status> {
+        let (answers, receiver) = mpsc::channel(ACKS_MAX);
+        let session = session::run(Arc::clone(&self.0), request.into_inner(), answers);
+        let task = tasks::spawn("ingest stream", session);
+        Ok(Response::new(Answers {
+            receiver: ReceiverStream::new(receiver),
+            _task: task,
+        }))
+    }
+}
+
+/// What the aggregator says on a stream. When the agent is gone this is dropped, and with it
+/// the stream's task.
+#[derive(Debug)]
+pub struct Answers {
+    receiver: ReceiverStream<Result<AggregatorMessage, Status>>,
+    _task: Task<()>,
+}
+
+impl Stream for Answers {
+    type Item = Result<AggregatorMessage, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.receiver).poll_next(context)
+    }
+}

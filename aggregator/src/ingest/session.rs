@@ -1,0 +1,367 @@
+//! One agent's stream from Hello to its end: reads a message only when there is memory for
+//! it, and acknowledges what the store has committed. It knows no other stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_proto::ids::AgentId;
+use meridian_proto::signal::Signal;
+use meridian_proto::stream::{
+    Ack, AgentMessage, AggregatorMessage, Batch, Committed, Hello, Welcome, agent_message, aggregator_message,
+};
+use meridian_proto::{PROTOCOL, stream};
+use meridian_runtime::tasks;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::Shared;
+use super::rows::{self, Identity};
+use crate::store::{Lane, LaneKey};
+
+/// What an agent may have sent and not yet acknowledged, at most.
+const WINDOW_BYTES: u64 = 32 << 20;
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// At the end of the process, how long a stream waits for its last acknowledgements.
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
+/// While this side does not read, it says so to the coverage this often.
+const HOLD_TICK: Duration = Duration::from_secs(1);
+const NAME_BYTES_MAX: usize = 256;
+
+type Answers = mpsc::Sender<Result<AggregatorMessage, Status>>;
+
+/// Runs one stream; its outcome goes to the agent.
+pub(super) async fn run(shared: Arc<Shared>, mut inbound: Streaming<AgentMessage>, answers: Answers) {
+    let outcome = match greet(&shared, &mut inbound, &answers).await {
+        Ok(mut session) => {
+            let outcome = session.serve(&mut inbound).await;
+            session.shared.coverage.disconnected(session.identity.agent);
+            outcome
+        }
+        Err(status) => Err(status),
+    };
+    if let Err(status) = outcome {
+        let reason = status.code().to_string();
+        shared
+            .metrics
+            .refused_streams
+            .with_label_values(&[reason.as_str()])
+            .inc();
+        tracing::warn!(code = reason, message = status.message(), "a stream ended");
+        // The agent may be gone already; then nobody needs the reason.
+        answers.send(Err(status)).await.unwrap_or_default();
+    }
+}
+
+/// How far a lane of this stream has come.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    signal: Signal,
+    lane: LaneKey,
+    /// The last sequence that came on this stream: an agent may only be told of what it sent.
+    received: u64,
+    acked: u64,
+}
+
+struct Session {
+    shared: Arc<Shared>,
+    answers: Answers,
+    identity: Identity,
+    number: u64,
+    superseded: CancellationToken,
+    progress: Vec<Progress>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.leave(self.identity.agent, self.number);
+    }
+}
+
+async fn greet(
+    shared: &Arc<Shared>,
+    inbound: &mut Streaming<AgentMessage>,
+    answers: &Answers,
+) -> Result<Session, Status> {
+    let first = tokio::time::timeout(HELLO_WITHIN, inbound.message())
+        .await
+        .map_err(|_| Status::deadline_exceeded("no Hello within ten seconds"))??;
+    let Some(agent_message::Kind::Hello(hello)) = first.and_then(|message| message.kind) else {
+        return Err(Status::failed_precondition("a stream begins with Hello"));
+    };
+    let identity = identity(&hello)?;
+    let committed = shared.store.resume(identity.agent).await.map_err(|error| {
+        Status::unavailable(format!(
+            "the store cannot be read: {}",
+            meridian_runtime::chain(&error)
+        ))
+    })?;
+    let (number, superseded) = shared.enter(identity.agent);
+    let progress = committed
+        .iter()
+        .map(|&(signal, lane, seq)| Progress {
+            signal,
+            lane,
+            received: 0,
+            acked: seq,
+        })
+        .collect();
+    let session = Session {
+        shared: Arc::clone(shared),
+        answers: answers.clone(),
+        identity,
+        number,
+        superseded,
+        progress,
+    };
+    shared
+        .coverage
+        .hello(session.identity.agent, &hello, shared.clock.now_unix_nanos());
+    session
+        .send(aggregator_message::Kind::Welcome(session.welcome()))
+        .await?;
+    Ok(session)
+}
+
+fn identity(hello: &Hello) -> Result<Identity, Status> {
+    if hello.protocol != PROTOCOL {
+        return Err(Status::failed_precondition(format!(
+            "this aggregator serves revision {PROTOCOL} of the stream, the agent speaks {}",
+            hello.protocol
+        )));
+    }
+    let agent = AgentId::from_slice(&hello.agent_id).ok_or_else(|| {
+        Status::invalid_argument(format!(
+            "Hello.agent_id has {} bytes, want 16",
+            hello.agent_id.len()
+        ))
+    })?;
+    for (field, value) in [
+        ("region", &hello.region),
+        ("cluster", &hello.cluster),
+        ("node", &hello.node),
+    ] {
+        if value.len() > NAME_BYTES_MAX {
+            return Err(Status::invalid_argument(format!(
+                "Hello.{field} is longer than {NAME_BYTES_MAX} bytes"
+            )));
+        }
+    }
+    if hello.region.is_empty() {
+        return Err(Status::invalid_argument("Hello.region is empty"));
+    }
+    Ok(Identity {
+        agent,
+        region: hello.region.clone(),
+        cluster: hello.cluster.clone(),
+        node: hello.node.clone(),
+    })
+}
+
+impl Session {
+    fn welcome(&self) -> Welcome {
+        let committed = self.progress.iter().map(|progress| Committed {
+            signal: stream::Signal::from(progress.signal) as i32,
+            lane: on_wire(progress.lane.lane),
+            seq: progress.acked,
+        });
+        let window = u64::try_from(self.shared.memory_bytes / 4).unwrap_or(WINDOW_BYTES);
+        Welcome {
+            protocol: PROTOCOL,
+            committed: committed.collect(),
+            window_bytes: window.min(WINDOW_BYTES),
+            aggregator: self.shared.name.clone(),
+        }
+    }
+
+    async fn send(&self, kind: aggregator_message::Kind) -> Result<(), Status> {
+        let message = AggregatorMessage { kind: Some(kind) };
+        let gone = |_| Status::cancelled("the agent is gone");
+        self.answers.send(Ok(message)).await.map_err(gone)
+    }
+
+    async fn serve(&mut self, inbound: &mut Streaming<AgentMessage>) -> Result<(), Status> {
+        let mut commits = self.shared.store.commits();
+        let shared = Arc::clone(&self.shared);
+        let superseded = self.superseded.clone();
+        loop {
+            let message = tokio::select! {
+                () = shared.stop.cancelled() => return self.drain().await,
+                () = superseded.cancelled() => return Err(replaced()),
+                changed = commits.changed() => {
+                    changed.map_err(|_| Status::unavailable("the store has ended"))?;
+                    self.acknowledge().await?;
+                    continue;
+                }
+                message = inbound.message() => message?,
+            };
+            let Some(message) = message else { return Ok(()) };
+            if self.take(message).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Handles one message; true if it was the last.
+    async fn take(&mut self, message: AgentMessage) -> Result<bool, Status> {
+        let now = self.shared.clock.now_unix_nanos();
+        let agent = self.identity.agent;
+        match message.kind {
+            Some(agent_message::Kind::Batch(batch)) => self.batch(batch).await?,
+            Some(agent_message::Kind::Heartbeat(heartbeat)) => {
+                self.shared.coverage.heartbeat(agent, &heartbeat, now);
+            }
+            Some(agent_message::Kind::Flush(_)) => self.shared.store.flush(),
+            Some(agent_message::Kind::Goodbye(goodbye)) => {
+                self.shared.coverage.goodbye(agent, goodbye.pending_items, now);
+                return Ok(true);
+            }
+            Some(agent_message::Kind::Hello(_)) => {
+                return Err(Status::failed_precondition("Hello came twice on one stream"));
+            }
+            // A newer agent may say what is not known here.
+            None => {}
+        }
+        Ok(false)
+    }
+
+    async fn batch(&mut self, message: Batch) -> Result<(), Status> {
+        let refused = |error: rows::BatchError| Status::invalid_argument(meridian_runtime::chain(&error));
+        let (signal, lane) = rows::address(&message).map_err(refused)?;
+        let label = signal.as_str();
+        self.shared.metrics.batches.with_label_values(&[label]).inc();
+        let reservation = self.reserve(message.uncompressed_bytes).await?;
+        let (watermark, last_seq) = (message.watermark_unix_nanos, message.last_seq);
+        let (identity, bytes_max) = (self.identity.clone(), self.shared.memory_bytes);
+        let (_, mut incoming) =
+            tasks::blocking("decode", move || rows::incoming(&identity, &message, bytes_max))
+                .await
+                .map_err(|error| Status::internal(meridian_runtime::chain(&error)))?
+                .map_err(refused)?;
+        if self.superseded.is_cancelled() {
+            return Err(replaced());
+        }
+        incoming.reservation = Some(Arc::new(reservation));
+        let offered = self.shared.store.offer(signal, incoming);
+        let metrics = &self.shared.metrics;
+        metrics
+            .rows
+            .with_label_values(&[label])
+            .inc_by(offered.rows as u64);
+        metrics
+            .duplicate_rows
+            .with_label_values(&[label])
+            .inc_by(offered.duplicates as u64);
+        self.shared.note_memory();
+        let now = self.shared.clock.now_unix_nanos();
+        self.shared.coverage.batch(
+            self.identity.agent,
+            signal,
+            lane,
+            last_seq,
+            watermark,
+            offered.rows,
+            now,
+        );
+        let progress = self
+            .progress
+            .iter_mut()
+            .find(|one| one.signal == signal && one.lane.lane == lane);
+        let mut again = None;
+        if let Some(progress) = progress {
+            progress.received = progress.received.max(last_seq);
+            again = (last_seq <= progress.acked).then_some(*progress);
+        }
+        if let Some(progress) = again {
+            // It was committed before it came: without an answer the agent would wait for ever.
+            self.ack(&progress, last_seq).await?;
+        }
+        self.acknowledge().await
+    }
+
+    /// Waits for memory. While it waits nothing more is read, which is what slows the agent;
+    /// acknowledgements go on, and the agent does not count as silent for our own sake.
+    async fn reserve(&mut self, bytes: u32) -> Result<tokio::sync::OwnedSemaphorePermit, Status> {
+        if usize::try_from(bytes).unwrap_or(usize::MAX) > self.shared.memory_bytes {
+            return Err(Status::invalid_argument(format!(
+                "a batch of {bytes} bytes exceeds the memory of ingest, {} bytes",
+                self.shared.memory_bytes
+            )));
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut commits = shared.store.commits();
+        let acquire = Arc::clone(&shared.memory).acquire_many_owned(bytes);
+        tokio::pin!(acquire);
+        loop {
+            tokio::select! {
+                permit = &mut acquire => {
+                    return permit.map_err(|_| Status::unavailable("ingest has ended"));
+                }
+                () = shared.stop.cancelled() => return Err(Status::unavailable("this aggregator is shutting down")),
+                () = self.superseded.cancelled() => return Err(replaced()),
+                _ = commits.changed() => self.acknowledge().await?,
+                () = tokio::time::sleep(HOLD_TICK) => {
+                    shared.store.flush();
+                    shared.coverage.held(self.identity.agent, shared.clock.now_unix_nanos());
+                }
+            }
+        }
+    }
+
+    /// Tells the agent what is committed of what it sent on this stream.
+    async fn acknowledge(&mut self) -> Result<(), Status> {
+        self.shared.note_memory();
+        for index in 0..self.progress.len() {
+            let progress = self.progress[index];
+            let committed = self.shared.store.committed(progress.signal, &progress.lane);
+            let seq = committed.min(progress.received);
+            if seq > progress.acked {
+                self.ack(&progress, seq).await?;
+                self.progress[index].acked = seq;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ack(&self, progress: &Progress, seq: u64) -> Result<(), Status> {
+        self.send(aggregator_message::Kind::Ack(Ack {
+            signal: stream::Signal::from(progress.signal) as i32,
+            lane: on_wire(progress.lane.lane),
+            committed_seq: seq,
+        }))
+        .await
+    }
+
+    /// The process ends: reads no more, and waits for the last commit.
+    async fn drain(&mut self) -> Result<(), Status> {
+        let mut commits = self.shared.store.commits();
+        let deadline = Instant::now() + DRAIN_WITHIN;
+        self.shared.store.flush();
+        loop {
+            self.acknowledge().await?;
+            let is_done = self
+                .progress
+                .iter()
+                .all(|progress| progress.received <= progress.acked);
+            if is_done
+                || tokio::time::timeout_at(deadline, commits.changed())
+                    .await
+                    .is_err()
+            {
+                return Err(Status::unavailable("this aggregator is shutting down"));
+            }
+        }
+    }
+}
+
+fn on_wire(lane: Lane) -> i32 {
+    match lane {
+        Lane::Live => stream::Lane::Live as i32,
+        Lane::CatchUp => stream::Lane::CatchUp as i32,
+    }
+}
+
+fn replaced() -> Status {
+    Status::aborted("the agent opened a newer stream")
+}

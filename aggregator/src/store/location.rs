@@ -1,0 +1,134 @@
+//! Where a store is: a directory, or a bucket and a prefix, as an object store that is rooted
+//! at the file system's or the bucket's root. It knows nothing of what is stored there.
+//!
+//! deltalake-core brings no S3 of its own. It needs none: a commit is a put that fails if the
+//! object exists, which `object_store` does with conditional puts on S3 and links on disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
+use object_store::ObjectStore;
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use url::Url;
+
+/// A store's place that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LocationError {
+    /// Neither a directory nor a bucket.
+    #[error("store URL {url} is neither file:///directory nor s3://bucket/prefix")]
+    Unsupported {
+        /// As configured.
+        url: Url,
+    },
+    /// The directory cannot be made.
+    #[error("cannot make the store's directory {}", path.display())]
+    Directory {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The bucket's settings or credentials are incomplete.
+    #[error("cannot use the bucket of {url}")]
+    Bucket {
+        /// As configured.
+        url: Url,
+        /// Why.
+        source: object_store::Error,
+    },
+}
+
+/// A directory or a bucket's prefix.
+#[derive(Debug, Clone)]
+pub(crate) struct Location {
+    url: Url,
+    root: Arc<dyn ObjectStore>,
+    root_url: Url,
+    base: Path,
+}
+
+impl Location {
+    /// Opens the place. A directory is made if it is not there. Credentials, region and
+    /// endpoint of a bucket come from the usual `AWS_…` variables of the environment.
+    pub(crate) fn open(url: &Url) -> Result<Self, LocationError> {
+        match url.scheme() {
+            "file" => Self::open_directory(url),
+            "s3" => Self::open_bucket(url),
+            _ => Err(LocationError::Unsupported { url: url.clone() }),
+        }
+    }
+
+    fn open_directory(url: &Url) -> Result<Self, LocationError> {
+        let unsupported = || LocationError::Unsupported { url: url.clone() };
+        let path = url.to_file_path().map_err(|()| unsupported())?;
+        std::fs::create_dir_all(&path)
+            .and_then(|()| path.canonicalize())
+            .map_err(|source| LocationError::Directory { path, source })
+            .and_then(|path| {
+                Ok(Self {
+                    url: Url::from_directory_path(&path).map_err(|()| unsupported())?,
+                    root: Arc::new(LocalFileSystem::new()),
+                    root_url: Url::parse("file:///").map_err(|_| unsupported())?,
+                    base: Path::from_absolute_path(&path).map_err(|_| unsupported())?,
+                })
+            })
+    }
+
+    fn open_bucket(url: &Url) -> Result<Self, LocationError> {
+        let unsupported = || LocationError::Unsupported { url: url.clone() };
+        let bucket = url.host_str().ok_or_else(unsupported)?;
+        let root = AmazonS3Builder::from_env()
+            .with_bucket_name(bucket)
+            .build()
+            .map_err(|source| LocationError::Bucket {
+                url: url.clone(),
+                source,
+            })?;
+        let base = Path::from_url_path(url.path()).map_err(|_| unsupported())?;
+        let mut directory = url.clone();
+        directory.set_path(&format!("/{base}/"));
+        Ok(Self {
+            url: directory,
+            root: Arc::new(root),
+            root_url: Url::parse(&format!("s3://{bucket}")).map_err(|_| unsupported())?,
+            base,
+        })
+    }
+
+    /// The object store at the root of the file system or bucket.
+    pub(crate) fn root(&self) -> &Arc<dyn ObjectStore> {
+        &self.root
+    }
+
+    /// The URL of [`Location::root`].
+    pub(crate) fn root_url(&self) -> &Url {
+        &self.root_url
+    }
+
+    /// The full path of something in this place.
+    pub(crate) fn path(&self, name: &str) -> Path {
+        name.split('/')
+            .fold(self.base.clone(), |path, part| path.join(part))
+    }
+
+    /// The log of a Delta table in this place.
+    pub(crate) fn log_store(&self, table: &str) -> Result<LogStoreRef, LocationError> {
+        let url = self
+            .url
+            .join(&format!("{table}/"))
+            .map_err(|_| LocationError::Unsupported {
+                url: self.url.clone(),
+            })?;
+        let prefixed = Arc::new(PrefixStore::new(Arc::clone(&self.root), self.path(table)));
+        Ok(default_logstore(
+            prefixed,
+            Arc::clone(&self.root),
+            &url,
+            &StorageConfig::default(),
+        ))
+    }
+}
