@@ -24,6 +24,10 @@ pub enum LogError {
     Twice { source: BoxError },
 }
 
+/// What is logged unless the environment says otherwise: the Delta libraries tell every step of
+/// every commit at `info`, which buries what a person must see.
+const DEFAULT_FILTER: &str = "info,buoyant_kernel=warn,buoyant_kernel_engine=warn,deltalake_core=warn";
+
 /// How a line of the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
@@ -51,7 +55,7 @@ fn try_init(subscriber: impl Into<tracing::Dispatch>) -> Result<(), TryInitError
 }
 
 fn filter(value: Option<String>) -> Result<EnvFilter, LogError> {
-    let value = value.unwrap_or_else(|| "info".to_owned());
+    let value = value.unwrap_or_else(|| DEFAULT_FILTER.to_owned());
     EnvFilter::try_new(&value).map_err(|source| LogError::Filter { value, source })
 }
 
