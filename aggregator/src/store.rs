@@ -134,7 +134,7 @@ impl Store {
     }
 
     /// Takes rows into memory, where queries see them at once.
-    pub fn offer(&self, signal: Signal, incoming: Incoming) -> Offered {
+    pub fn offer(&self, signal: Signal, incoming: &Incoming) -> Offered {
         let Some(table) = self.table(signal) else {
             return Offered {
                 rows: 0,

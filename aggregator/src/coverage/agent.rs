@@ -209,10 +209,10 @@ impl Agent {
 
     fn by_our_clock(&self, theirs: u64) -> u64 {
         let offset = self.record.clock_offset;
-        if offset > 0 || offset < -SLOW_CLOCK_MIN {
-            theirs.saturating_add_signed(offset.saturating_neg())
-        } else {
+        if (-SLOW_CLOCK_MIN..=0).contains(&offset) {
             theirs
+        } else {
+            theirs.saturating_add_signed(offset.saturating_neg())
         }
     }
 

@@ -243,7 +243,7 @@ impl Session {
             return Err(replaced());
         }
         incoming.reservation = Some(Arc::new(reservation));
-        let offered = self.shared.store.offer(signal, incoming);
+        let offered = self.shared.store.offer(signal, &incoming);
         let metrics = &self.shared.metrics;
         metrics
             .rows

@@ -185,7 +185,7 @@ impl TableState {
     }
 
     /// Takes rows that follow what is known of their lane; the rest is a duplicate.
-    pub(crate) fn offer(&mut self, incoming: Incoming) -> Offered {
+    pub(crate) fn offer(&mut self, incoming: &Incoming) -> Offered {
         let offered = incoming.batch.num_rows();
         let position = self.lanes.entry(incoming.lane).or_default();
         let Some(fresh) = incoming.after(position.hot.max(position.committed)) else {
@@ -311,14 +311,14 @@ mod tests {
     fn a_batch_that_came_before_is_a_duplicate() {
         let mut state = TableState::new(Signal::Logs);
         assert_eq!(
-            state.offer(incoming(&[(1, 2), (4, 3)])),
+            state.offer(&incoming(&[(1, 2), (4, 3)])),
             Offered {
                 rows: 5,
                 duplicates: 0
             }
         );
         assert_eq!(
-            state.offer(incoming(&[(1, 2), (4, 3)])),
+            state.offer(&incoming(&[(1, 2), (4, 3)])),
             Offered {
                 rows: 0,
                 duplicates: 5
@@ -330,8 +330,8 @@ mod tests {
     #[test]
     fn an_overlap_is_cut_at_a_records_edge() {
         let mut state = TableState::new(Signal::Logs);
-        state.offer(incoming(&[(1, 2), (4, 3)]));
-        let offered = state.offer(incoming(&[(4, 3), (9, 1)]));
+        state.offer(&incoming(&[(1, 2), (4, 3)]));
+        let offered = state.offer(&incoming(&[(4, 3), (9, 1)]));
         assert_eq!(
             offered,
             Offered {
@@ -345,20 +345,20 @@ mod tests {
     #[test]
     fn a_version_takes_what_it_holds_out_of_memory_and_nothing_else() {
         let mut state = TableState::new(Signal::Logs);
-        state.offer(incoming(&[(1, 2), (4, 3)]));
-        state.offer(incoming(&[(5, 4)]));
+        state.offer(&incoming(&[(1, 2), (4, 3)]));
+        state.offer(&incoming(&[(5, 4)]));
         state.advance(1, Arc::default(), [(lane(), 1)]);
         assert_eq!((hot_rows(&state), state.committed(&lane())), (7, Some(1)));
         state.advance(2, Arc::default(), [(lane(), 5)]);
         assert_eq!((hot_rows(&state), state.held_bytes()), (0, 0));
-        assert_eq!(state.offer(incoming(&[(5, 4)])).duplicates, 4);
+        assert_eq!(state.offer(&incoming(&[(5, 4)])).duplicates, 4);
     }
 
     #[test]
     fn a_commit_takes_the_oldest_rows_and_at_least_one_batch() {
         let mut state = TableState::new(Signal::Logs);
-        state.offer(incoming(&[(1, 10)]));
-        state.offer(incoming(&[(2, 10)]));
+        state.offer(&incoming(&[(1, 10)]));
+        state.offer(&incoming(&[(2, 10)]));
         let oldest = state.oldest(1);
         assert_eq!(last_seqs(&oldest), [(lane(), 1)]);
         assert_eq!(state.oldest(usize::MAX).len(), 2);

@@ -2,6 +2,7 @@
 //! sorted by service and time. Nothing is written here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{
@@ -104,7 +105,7 @@ fn sorted(signal: Signal, rows: &RecordBatch) -> Result<RecordBatch, ArrowError>
         .into_iter()
         .filter_map(|name| rows.column_by_name(name))
         .map(|values| SortColumn {
-            values: values.clone(),
+            values: Arc::clone(values),
             options: None,
         })
         .collect();

@@ -22,7 +22,7 @@ pub enum LocationError {
     #[error("store URL {url} is neither file:///directory nor s3://bucket/prefix")]
     Unsupported {
         /// As configured.
-        url: Url,
+        url: String,
     },
     /// The directory cannot be made.
     #[error("cannot make the store's directory {}", path.display())]
@@ -36,7 +36,7 @@ pub enum LocationError {
     #[error("cannot use the bucket of {url}")]
     Bucket {
         /// As configured.
-        url: Url,
+        url: String,
         /// Why.
         source: object_store::Error,
     },
@@ -58,12 +58,12 @@ impl Location {
         match url.scheme() {
             "file" => Self::open_directory(url),
             "s3" => Self::open_bucket(url),
-            _ => Err(LocationError::Unsupported { url: url.clone() }),
+            _ => Err(LocationError::Unsupported { url: url.to_string() }),
         }
     }
 
     fn open_directory(url: &Url) -> Result<Self, LocationError> {
-        let unsupported = || LocationError::Unsupported { url: url.clone() };
+        let unsupported = || LocationError::Unsupported { url: url.to_string() };
         let path = url.to_file_path().map_err(|()| unsupported())?;
         std::fs::create_dir_all(&path)
             .and_then(|()| path.canonicalize())
@@ -79,13 +79,13 @@ impl Location {
     }
 
     fn open_bucket(url: &Url) -> Result<Self, LocationError> {
-        let unsupported = || LocationError::Unsupported { url: url.clone() };
+        let unsupported = || LocationError::Unsupported { url: url.to_string() };
         let bucket = url.host_str().ok_or_else(unsupported)?;
         let root = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
             .build()
             .map_err(|source| LocationError::Bucket {
-                url: url.clone(),
+                url: url.to_string(),
                 source,
             })?;
         let base = Path::from_url_path(url.path()).map_err(|_| unsupported())?;
@@ -121,7 +121,7 @@ impl Location {
             .url
             .join(&format!("{table}/"))
             .map_err(|_| LocationError::Unsupported {
-                url: self.url.clone(),
+                url: self.url.to_string(),
             })?;
         let prefixed = Arc::new(PrefixStore::new(Arc::clone(&self.root), self.path(table)));
         Ok(default_logstore(

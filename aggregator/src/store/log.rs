@@ -90,7 +90,7 @@ impl TableLog {
             .try_filter_map(|view| std::future::ready(Ok(self.data_file(&view))))
             .try_collect()
             .await?;
-        files.sort_unstable_by(|left, right| (left.date, left.time_min).cmp(&(right.date, right.time_min)));
+        files.sort_unstable_by_key(|file| (file.date, file.time_min));
         Ok(files)
     }
 
@@ -190,13 +190,13 @@ impl TableLog {
 /// What the failure of [`TableLog::commit`] says about the log.
 pub(crate) fn outcome(error: &DeltaTableError) -> Outcome {
     match error {
-        DeltaTableError::VersionAlreadyExists(_) => Outcome::Refused,
-        DeltaTableError::Transaction { source } => match source {
-            TransactionError::CommitConflict(_)
-            | TransactionError::MaxCommitAttempts(_)
-            | TransactionError::VersionAlreadyExists(_) => Outcome::Refused,
-            _ => Outcome::Unknown,
-        },
+        DeltaTableError::VersionAlreadyExists(_)
+        | DeltaTableError::Transaction {
+            source:
+                TransactionError::CommitConflict(_)
+                | TransactionError::MaxCommitAttempts(_)
+                | TransactionError::VersionAlreadyExists(_),
+        } => Outcome::Refused,
         _ => Outcome::Unknown,
     }
 }

@@ -60,7 +60,7 @@ fn properties(fields: &arrow::datatypes::Fields, rows: usize) -> Result<WriterPr
     }
     if fields.find(TRACE_ID).is_some() {
         let column = ColumnPath::from(TRACE_ID);
-        let distinct = rows.min(ROW_GROUP_ROWS).max(1) as u64;
+        let distinct = rows.clamp(1, ROW_GROUP_ROWS) as u64;
         builder = builder
             .set_column_bloom_filter_enabled(column.clone(), true)
             .set_column_bloom_filter_fpp(column.clone(), 0.01)

@@ -69,7 +69,7 @@ async fn two_aggregators_share_a_bucket() {
     for round in 0..4_u64 {
         let from = round * 3 + 1;
         for store in [&first, &second] {
-            store.offer(Signal::Spans, incoming(Signal::Spans, agent(1), from..=from + 2));
+            store.offer(Signal::Spans, &incoming(Signal::Spans, agent(1), from..=from + 2));
         }
         let (left, right) = tokio::join!(first.commit_all(), second.commit_all());
         left.expect("a conflict is resolved");

@@ -19,7 +19,7 @@ async fn rows_of_every_signal_are_seen_at_once_and_once_after_the_commit() {
     let (_directory, url) = directory();
     let store = open(&url).await;
     for signal in Signal::ALL {
-        assert_eq!(store.offer(signal, incoming(signal, agent(1), 1..=3)).rows, 6);
+        assert_eq!(store.offer(signal, &incoming(signal, agent(1), 1..=3)).rows, 6);
         assert_eq!(count(&store, signal), (0, 6));
     }
     store.commit_all().await.expect("a directory can be written");
@@ -45,15 +45,15 @@ async fn rows_of_every_signal_are_seen_at_once_and_once_after_the_commit() {
 async fn what_is_sent_again_is_stored_once() {
     let (_directory, url) = directory();
     let store = open(&url).await;
-    store.offer(Signal::Spans, incoming(Signal::Spans, agent(1), 1..=3));
+    store.offer(Signal::Spans, &incoming(Signal::Spans, agent(1), 1..=3));
     store.commit_all().await.expect("committed");
     assert_eq!(
         store
-            .offer(Signal::Spans, incoming(Signal::Spans, agent(1), 1..=3))
+            .offer(Signal::Spans, &incoming(Signal::Spans, agent(1), 1..=3))
             .rows,
         0
     );
-    let overlap = store.offer(Signal::Spans, incoming(Signal::Spans, agent(1), 2..=5));
+    let overlap = store.offer(Signal::Spans, &incoming(Signal::Spans, agent(1), 2..=5));
     assert_eq!((overlap.rows, overlap.duplicates), (4, 4));
     store.commit_all().await.expect("committed");
     assert_eq!(count(&store, Signal::Spans), (10, 0));
@@ -63,7 +63,7 @@ async fn what_is_sent_again_is_stored_once() {
 async fn an_agent_that_moves_between_aggregators_duplicates_nothing() {
     let (_directory, url) = directory();
     let (first, second) = (open(&url).await, open(&url).await);
-    first.offer(Signal::Logs, incoming(Signal::Logs, agent(1), 1..=3));
+    first.offer(Signal::Logs, &incoming(Signal::Logs, agent(1), 1..=3));
     assert!(
         second
             .resume(agent(1))
@@ -72,7 +72,7 @@ async fn an_agent_that_moves_between_aggregators_duplicates_nothing() {
             .iter()
             .all(|(_, _, seq)| *seq == 0)
     );
-    second.offer(Signal::Logs, incoming(Signal::Logs, agent(1), 1..=5));
+    second.offer(Signal::Logs, &incoming(Signal::Logs, agent(1), 1..=5));
     second.commit_all().await.expect("committed");
     first.refresh().await.expect("readable");
     assert_eq!(
@@ -97,10 +97,10 @@ async fn two_aggregators_that_commit_the_same_rows_at_the_same_time_store_them_o
     for round in 0..8_u64 {
         let from = round * 3 + 1;
         for store in [&first, &second] {
-            store.offer(Signal::Spans, incoming(Signal::Spans, agent(1), from..=from + 2));
+            store.offer(Signal::Spans, &incoming(Signal::Spans, agent(1), from..=from + 2));
         }
-        first.offer(Signal::Spans, incoming(Signal::Spans, agent(2), from..=from + 2));
-        second.offer(Signal::Spans, incoming(Signal::Spans, agent(3), from..=from + 2));
+        first.offer(Signal::Spans, &incoming(Signal::Spans, agent(2), from..=from + 2));
+        second.offer(Signal::Spans, &incoming(Signal::Spans, agent(3), from..=from + 2));
         let (left, right) = tokio::join!(first.commit_all(), second.commit_all());
         left.expect("a conflict is resolved");
         right.expect("a conflict is resolved");
@@ -114,9 +114,9 @@ async fn two_aggregators_that_commit_the_same_rows_at_the_same_time_store_them_o
 async fn what_was_not_committed_before_a_crash_is_asked_for_again() {
     let (_directory, url) = directory();
     let store = open(&url).await;
-    store.offer(Signal::Spans, incoming(Signal::Spans, agent(1), 1..=3));
+    store.offer(Signal::Spans, &incoming(Signal::Spans, agent(1), 1..=3));
     store.commit_all().await.expect("committed");
-    store.offer(Signal::Spans, incoming(Signal::Spans, agent(1), 4..=9));
+    store.offer(Signal::Spans, &incoming(Signal::Spans, agent(1), 4..=9));
     drop(store);
     let store = open(&url).await;
     let resumed = store.resume(agent(1)).await.expect("readable");
@@ -125,7 +125,7 @@ async fn what_was_not_committed_before_a_crash_is_asked_for_again() {
             .iter()
             .any(|(signal, _, seq)| *signal == Signal::Spans && *seq == 3)
     );
-    store.offer(Signal::Spans, incoming(Signal::Spans, agent(1), 4..=9));
+    store.offer(Signal::Spans, &incoming(Signal::Spans, agent(1), 4..=9));
     store.commit_all().await.expect("committed");
     assert_eq!(count(&store, Signal::Spans), (18, 0));
 }
@@ -138,7 +138,7 @@ async fn rows_stay_visible_while_the_store_cannot_be_written_and_are_committed_w
     let aside = directory.path().join("aside");
     std::fs::rename(&log, &aside).expect("the log is moved away");
     std::fs::write(&log, b"in the way").expect("a file in its place");
-    store.offer(Signal::Spans, incoming(Signal::Spans, agent(1), 1..=3));
+    store.offer(Signal::Spans, &incoming(Signal::Spans, agent(1), 1..=3));
     store.commit_all().await.expect_err("the log is gone");
     assert_eq!(count(&store, Signal::Spans), (0, 6));
     std::fs::remove_file(&log).expect("healed");
@@ -152,7 +152,7 @@ async fn a_log_is_read_from_its_checkpoint_after_many_commits() {
     let (directory, url) = directory();
     let store = open(&url).await;
     for seq in 1..=60 {
-        store.offer(Signal::Logs, incoming(Signal::Logs, agent(1), seq..=seq));
+        store.offer(Signal::Logs, &incoming(Signal::Logs, agent(1), seq..=seq));
         store.commit_all().await.expect("committed");
     }
     assert!(directory.path().join("logs/_delta_log/_last_checkpoint").exists());
