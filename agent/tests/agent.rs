@@ -2,5 +2,6 @@
 //! what costs. It does not start the process: the system tests do.
 
 mod agent {
+    mod exporters;
     mod receivers;
 }

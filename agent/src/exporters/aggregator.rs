@@ -101,6 +101,7 @@ impl Aggregator {
                 Ok(Ended::Drained | Ended::Deadline) => break,
                 Err(failure) => failure,
             };
+            self.delivery.count_failure(&error);
             states.failed(endpoint, self.settings.endpoints[endpoint].as_str(), &error);
             if was_good {
                 backoff.reset();

@@ -11,6 +11,7 @@ use meridian_proto::stream::{Committed, Goodbye, Heartbeat, Hello, Lane, Welcome
 use meridian_proto::{PROTOCOL, ids::AgentId};
 
 use super::core::Core;
+use super::error::SessionError;
 use super::flow::Move;
 use super::gaps::Gaps;
 use super::settings::Settings;
@@ -144,6 +145,11 @@ impl Delivery {
         self.gaps.on_stream_end();
         self.context.metrics.connected(&self.name, false);
         std::mem::take(&mut self.has_progress)
+    }
+
+    /// A stream could not be opened, or ended before it should.
+    pub fn count_failure(&self, error: &SessionError) {
+        self.context.metrics.failed(&self.name, error.code());
     }
 
     /// The last word about this exporter in the log.

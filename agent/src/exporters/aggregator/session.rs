@@ -96,7 +96,7 @@ impl<'a> Session<'a> {
             is_stopping: false,
             ack_timeout,
             heartbeat,
-            is_heartbeat_due: true,
+            is_heartbeat_due: false,
             work: None,
         }
     }
@@ -105,12 +105,8 @@ impl<'a> Session<'a> {
     pub async fn run(mut self, welcome: &Welcome) -> Result<Ended, SessionError> {
         self.delivery.on_welcome(welcome);
         let outcome = self.exchange().await;
-        match &outcome {
-            Ok(_) => self.say_goodbye().await,
-            Err(error) => {
-                let (metrics, name) = self.delivery.metrics();
-                metrics.failed(name, error.code());
-            }
+        if outcome.is_ok() {
+            self.say_goodbye().await;
         }
         outcome
     }
