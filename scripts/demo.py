@@ -277,9 +277,12 @@ class Answers:
         yield "  region          state   complete to  agents  share  errors  p99"
         for entry in answer["regions"]:
             yield region_line(entry, traffic.get(entry["region"]), total)
+        silent = [entry["region"] for entry in answer["regions"] if entry["state"] == "silent"]
+        if silent:
+            yield f"  shares are of what is known; nothing is known now of {', '.join(silent)}"
         failing = [row for row in self.sql(ERRORS) if row["errors"]]
         yield "  errors: " + ("; ".join(
-            f"{row['service_name']} in {row['region']} {row['errors']} of {row['requests']}" for row in failing)
+            f"{row['service_name']} {row['region']} {row['errors']}/{row['requests']}" for row in failing)
             or "none in the last minute")
         for row in self.sql(SLOWEST):
             yield f"  slowest: {row['ms']:.0f} ms, {row['name']} in {row['region']}"
@@ -294,7 +297,7 @@ def region_line(entry, traffic, total):
         errors = f"{traffic['errors'] / traffic['requests']:.1%}"
         p99 = f"{traffic['p99_ms']:.0f} ms"
     agents = f"{entry['agents_reporting']}/{entry['agents_expected']}"
-    gaps = f"  {len(entry['gaps'])} gap" if entry.get("gaps") else ""
+    gaps = f"  gaps: {len(entry['gaps'])}" if entry.get("gaps") else ""
     return (f"  {entry['region']:<15} {entry['state']:<7} {clock(entry['complete_to']):<12} {agents:<7} "
             f"{share:<6} {errors:<7} {p99}{gaps}")
 

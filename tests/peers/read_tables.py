@@ -18,13 +18,17 @@ def scalar(table, statement):
 def read(signal):
     table = DeltaTable(f"{sys.argv[1]}/{signal}")
     files = [uri.removeprefix("file://") for uri in table.file_uris()]
-    relation = duckdb.read_parquet(files, hive_partitioning=True)
+
+    def duck(what):
+        statement = f"SELECT {what} FROM read_parquet(?, hive_partitioning = true)"
+        return duckdb.execute(statement, [files]).fetchall()[0][0]
+
     return {
         "deltalake": scalar(table, "SELECT count(*) FROM t"),
         "services": scalar(table, "SELECT count(DISTINCT service_name) FROM t"),
-        "duckdb": relation.count("*").fetchone()[0],
-        "regions": [row[0] for row in relation.unique("region").fetchall()],
-        "attributes": relation.filter("cardinality(attributes) > 0").count("*").fetchone()[0],
+        "duckdb": duck("count(*)"),
+        "regions": duck("list(DISTINCT region)"),
+        "attributes": duck("count(*) FILTER (cardinality(attributes) > 0)"),
         "partitions": table.metadata().partition_columns,
     }
 

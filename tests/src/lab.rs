@@ -71,7 +71,9 @@ where
     });
     let outcome = block_on(scenario(Arc::clone(&lab)));
     // The panic happens while `lab` is alive, so that its logs are shown.
-    assert!(outcome.is_ok(), "{:?}", outcome.err());
+    if let Err(fault) = outcome {
+        fail(&fault);
+    }
     drop(lab);
 }
 
@@ -83,6 +85,12 @@ where
 {
     let _turn: MutexGuard<'_, ()> = HEAVY.lock();
     run(scenario);
+}
+
+/// Fails the test with the chain of causes; a backtrace would only lead here.
+#[expect(clippy::panic, reason = "how a test fails")]
+fn fail(fault: &anyhow::Error) {
+    panic!("{fault:#}");
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

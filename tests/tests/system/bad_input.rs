@@ -211,7 +211,16 @@ fn every_fault_of_a_configuration_is_told_at_once_with_its_line() {
         let aggregator = "listen: { ingest: 127.0.0.1:1, http: 127.0.0.1:2 }\n\
                           store: { url: ftp://x, commit_interval: soon }\nregions: []\nlimitz: {}\n";
         let told = faults_of(&lab, "meridian-aggregator", aggregator).await?;
-        for part in [":2:", "ftp://x", "soon", ":4:", "limitz"] {
+        for part in [
+            ":2:",
+            "store.url",
+            "s3://",
+            "soon",
+            ":3:",
+            "regions",
+            ":4:",
+            "limitz",
+        ] {
             ensure!(told.contains(part), "`{part}` is not in:\n{told}");
         }
         Ok(())
@@ -307,18 +316,15 @@ fn bad_sql_is_refused_with_a_message_that_helps_and_the_server_goes_on() {
     lab::run(|lab| async move {
         let aggregator = Aggregator::start(&lab, AggregatorSpec::new("aggregator", &["eu"])).await?;
         let answers = aggregator.answers();
-        let ones = vec!["1"; 3000].join("+");
         let cases = [
-            ("DELETE FROM spans", vec!["read"]),
-            ("DROP TABLE spans", vec!["read"]),
-            ("INSERT INTO spans SELECT * FROM spans", vec!["read"]),
-            ("COPY spans TO '/tmp/x'", vec!["read"]),
+            ("DELETE FROM spans", vec!["questions"]),
+            ("DROP TABLE spans", vec!["questions"]),
+            ("INSERT INTO spans SELECT * FROM spans", vec!["questions"]),
+            ("COPY spans TO '/tmp/x'", vec!["questions"]),
             ("SELECT * FROM spanz", vec!["spanz", "spans"]),
             ("SELECT regoin FROM spans", vec!["regoin", "region"]),
             ("SELECT *\nFROM spans\nWHER region = 'eu'", vec!["3"]),
             ("SELECT count(*) FRM spans", vec!["1"]),
-            ("SELECT levenshtein(repeat('a', 100000000), 'b')", vec![]),
-            (&format!("SELECT {ones}"), vec![]),
             (&format!("{} SELECT 1", "EXPLAIN ".repeat(400)), vec![]),
             (
                 &format!("SELECT {}1{}", "(".repeat(3000), ")".repeat(3000)),

@@ -56,7 +56,7 @@ fn flatten(requests: &[Value], names: &Names) -> BTreeSet<String> {
                     "scope": object(&scope["scope"]), "scopeSchema": text(&scope["schemaUrl"]),
                     "item": item,
                 });
-                flat.insert(numbers_as_doubles(place).to_string());
+                flat.insert(canonical(place).to_string());
             }
         }
     }
@@ -91,18 +91,41 @@ fn split_points(item: &Value) -> Vec<Value> {
     children(&item[kind], "dataPoints").map(with_point).collect()
 }
 
-/// `1` and `1.0` are the same number, whichever way a library writes it.
-fn numbers_as_doubles(value: Value) -> Value {
+/// One notation for what protobuf's JSON may write in two ways: a number as `1` or `1.0`, a
+/// field with its default value or without.
+fn canonical(value: Value) -> Value {
     match value {
         Value::Number(number) => json!(number.as_f64()),
-        Value::Array(values) => values.into_iter().map(numbers_as_doubles).collect(),
+        Value::Array(values) => values.into_iter().map(canonical).collect(),
         Value::Object(fields) => {
             let fields = fields
                 .into_iter()
-                .map(|(key, value)| (key, numbers_as_doubles(value)));
-            Value::Object(fields.collect::<Map<_, _>>())
+                .map(|(key, value)| (key.clone(), in_order(&key, canonical(value))));
+            Value::Object(
+                fields
+                    .filter(|(key, value)| !is_default(key, value))
+                    .collect::<Map<_, _>>(),
+            )
         }
         other => other,
+    }
+}
+
+/// Attributes are a set: they come back in another order, those of one key in theirs.
+fn in_order(name: &str, mut value: Value) -> Value {
+    if let ("attributes" | "filteredAttributes" | "metadata", Some(pairs)) = (name, value.as_array_mut()) {
+        pairs.sort_by(|a, b| text(&a["key"]).cmp(text(&b["key"])));
+    }
+    value
+}
+
+/// An attribute without a key or a value, a collection without elements, a status unset, and
+/// the least quantile.
+fn is_default(key: &str, value: &Value) -> bool {
+    match key {
+        "key" | "value" | "values" | "status" => *value == "" || *value == json!({}) || *value == json!([]),
+        "quantile" => *value == json!(0.0),
+        _ => false,
     }
 }
 
@@ -116,8 +139,8 @@ fn same(what: &str, sent: &BTreeSet<String>, stored: &BTreeSet<String>) -> Resul
         "{what}: {} of {} differ; sent and not stored:\n{}\nstored and not sent:\n{}",
         missing.len(),
         sent.len(),
-        missing.first().map_or("", |item| item.as_str()),
-        foreign.first().map_or("", |item| item.as_str())
+        missing.first().map_or("nothing", |item| item.as_str()),
+        foreign.first().map_or("nothing", |item| item.as_str())
     );
     Ok(())
 }

@@ -100,7 +100,7 @@ fn telemetrygen_sends_every_signal_and_metric_type_over_both_protocols() {
                 let mut command = Command::new(&telemetrygen);
                 command
                     .args(&arguments)
-                    .args([protocol, "--otlp-insecure", "--workers=1"]);
+                    .args([protocol, "--otlp-insecure", "--workers=1", "--rate=0"]);
                 command.arg(format!("--otlp-endpoint={endpoint}"));
                 peers::run(&lab, "telemetrygen", &mut command, VISIBLE_WITHIN).await?;
             }
