@@ -23,11 +23,13 @@ pub mod times;
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::joins::{CrossJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt;
@@ -242,7 +244,7 @@ impl Inner {
         };
         gate::check_plan(&plan)?;
         let plan = match limited(plan, rows_max) {
-            Ok(plan) => session.create_physical_plan(&plan).await,
+            Ok(plan) => session.create_physical_plan(&plan).await.and_then(yielding),
             Err(error) => Err(error),
         };
         let task = session.task_ctx();
@@ -289,6 +291,18 @@ fn limited(plan: LogicalPlan, rows_max: usize) -> Result<LogicalPlan, DataFusion
     LogicalPlanBuilder::from(plan)
         .limit(0, Some(rows_max.saturating_add(1)))?
         .build()
+}
+
+/// Lets joins that multiply rows give way after each batch: the tables' own streams do, but
+/// such a join makes a great many batches of few of theirs, and could not be ended meanwhile.
+fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    plan.transform_up(|node| {
+        if node.is::<CrossJoinExec>() || node.is::<NestedLoopJoinExec>() {
+            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node))));
+        }
+        Ok(Transformed::no(node))
+    })
+    .data()
 }
 
 async fn collect(planned: Planned, mut rows: Rows) -> Result<Rows, DataFusionError> {

@@ -1,11 +1,15 @@
 //! The aggregator from the inside: its parts together, over real directories and sockets.
 //! Real processes and real peers are not here; they are in the package system-tests.
 
+#[path = "aggregator/data.rs"]
+mod data;
 #[path = "aggregator/ingest.rs"]
 mod ingest;
 #[path = "aggregator/rows.rs"]
 mod rows;
 #[path = "aggregator/s3.rs"]
 mod s3;
+#[path = "aggregator/sql.rs"]
+mod sql;
 #[path = "aggregator/store.rs"]
 mod store;

@@ -9,6 +9,7 @@ use datafusion::catalog::{
     CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
 };
 use datafusion::common::Result;
+use datafusion::common::config::Dialect;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -105,6 +106,8 @@ fn config(limits: &Limits) -> SessionConfig {
     let options = config.options_mut();
     options.execution.time_zone = Some("+00:00".to_owned());
     options.sql_parser.collect_spans = true;
+    // The generic dialect takes the column `cluster` for the beginning of CLUSTER BY.
+    options.sql_parser.dialect = Dialect::PostgreSQL;
     let parquet = &mut options.execution.parquet;
     parquet.pushdown_filters = true;
     parquet.reorder_filters = true;

@@ -1,0 +1,248 @@
+//! SQL over a fixed data set: the statements and named queries of `slt/`, and what a row
+//! cannot show: scope, cuts, pruning, damaged files, limits.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_aggregator::query::{Answer, Engine, Format, Limits, QueryError, Question, named};
+use meridian_proto::signal::Signal;
+use serde_json::Value;
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
+use tempfile::TempDir;
+
+use super::data::{Fixture, NOW_NANOS, TRACE_A};
+
+fn engine_with(limits: Limits, change: impl FnOnce(Fixture) -> Fixture) -> (Engine, TempDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let fixture = change(Fixture::new(directory.path()));
+    (
+        Engine::over(Arc::new(fixture), limits).expect("an engine"),
+        directory,
+    )
+}
+
+fn engine() -> (Engine, TempDir) {
+    engine_with(Limits::default(), |fixture| fixture)
+}
+
+async fn ask(engine: &Engine, sql: &str) -> Result<Answer, QueryError> {
+    engine.ask(Question::new(sql, Format::Json)).await
+}
+
+async fn rows(engine: &Engine, sql: &str) -> Value {
+    let answer = ask(engine, sql).await.expect(sql);
+    serde_json::from_slice(&answer.rows.into_bytes()).expect("JSON")
+}
+
+/// `@name key=value …` asks a named query, anything else is a statement.
+struct Tested(Engine);
+
+impl Tested {
+    fn question(&self, text: &str) -> Result<Question, QueryError> {
+        let Some(call) = text.strip_prefix('@') else {
+            return Ok(Question::new(text, Format::Csv));
+        };
+        let mut words = call.split_whitespace();
+        let name = words.next().expect("a name");
+        let query = named::find(name).unwrap_or_else(|| panic!("no query {name}"));
+        let given: BTreeMap<String, String> = words
+            .map(|word| word.split_once('=').expect("key=value"))
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect();
+        let mut question = Question::new(query.sql, Format::Csv);
+        question.params = query.params(&given, NOW_NANOS)?;
+        Ok(question)
+    }
+}
+
+/// The fields of our own CSV; null and the empty string as sqllogictest shows them.
+fn fields(csv: &str) -> Vec<Vec<String>> {
+    let mut rows = vec![vec![String::new()]];
+    let (mut quoted, mut was_quoted) = (false, false);
+    for c in csv.chars() {
+        let row = rows.last_mut().expect("a row");
+        let field = row.last_mut().expect("a field");
+        match c {
+            '"' => (quoted, was_quoted) = (!quoted, true),
+            ',' | '\r' if !quoted => {
+                if field.is_empty() {
+                    field.push_str(if was_quoted { "(empty)" } else { "NULL" });
+                }
+                was_quoted = false;
+                match c {
+                    ',' => row.push(String::new()),
+                    _ => rows.push(vec![String::new()]),
+                }
+            }
+            '\n' if !quoted => {}
+            c => field.push(c),
+        }
+    }
+    rows.pop();
+    rows
+}
+
+#[async_trait::async_trait]
+impl AsyncDB for Tested {
+    type Error = QueryError;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, QueryError> {
+        let answer = self.0.ask(self.question(sql)?).await?;
+        let csv = String::from_utf8(answer.rows.into_bytes()).expect("UTF-8");
+        let rows = fields(&csv).split_off(1);
+        let width = rows.first().map_or(1, Vec::len);
+        Ok(DBOutput::Rows {
+            types: vec![DefaultColumnType::Any; width],
+            rows,
+        })
+    }
+
+    async fn shutdown(&mut self) {}
+}
+
+#[tokio::test]
+async fn every_statement_answers_as_written_down() {
+    let (engine, _directory) = engine();
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/slt"));
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        let mut runner = Runner::new(|| {
+            let tested = Tested(engine.clone());
+            async move { Ok(tested) }
+        });
+        if let Err(fault) = runner.run_file_async(&path).await {
+            panic!("{}", fault.display(false));
+        }
+        files += 1;
+    }
+    assert!(files >= 3, "only {files} files");
+}
+
+#[tokio::test]
+async fn the_envelope_is_about_the_regions_and_the_time_of_the_question() {
+    let (engine, _directory) = engine();
+    let regions = async |sql: &str| -> Vec<String> {
+        let report = ask(&engine, sql).await.expect(sql).report;
+        report.regions.into_iter().map(|region| region.region).collect()
+    };
+    assert_eq!(regions("SELECT count(*) FROM spans").await, ["eu", "us", "ap"]);
+    assert_eq!(
+        regions("SELECT count(*) FROM spans WHERE region = 'eu'").await,
+        ["eu"]
+    );
+    assert_eq!(
+        regions("SELECT count(*) FROM spans WHERE region <> 'eu' AND duration_ns > 0").await,
+        ["us", "ap"]
+    );
+    let sql = "SELECT count(*) FROM spans a, logs b WHERE a.region = 'eu' AND b.region = 'us'";
+    assert_eq!(regions(sql).await, ["eu", "us"]);
+
+    let warnings = async |sql: &str| ask(&engine, sql).await.expect(sql).report.warnings;
+    let hour_ago = NOW_NANOS - 3_600_000_000_000;
+    assert_eq!(
+        warnings("SELECT count(*) FROM spans WHERE start_time >= now() - INTERVAL '1 hour'").await,
+        [format!("window from {hour_ago}")]
+    );
+    assert!(warnings("SELECT count(*) FROM spans").await.is_empty());
+    let nowhere = ask(&engine, "SELECT count(*) FROM spans WHERE region = 'mars'")
+        .await
+        .expect("an answer");
+    assert_eq!(nowhere.report.status.as_str(), "unknown");
+}
+
+#[tokio::test]
+async fn what_is_cut_says_so() {
+    let limits = Limits {
+        query_rows_max: 3,
+        ..Limits::default()
+    };
+    let (engine, _directory) = engine_with(limits, |fixture| fixture.with_hot_spans(100));
+    let cut = ask(&engine, "SELECT * FROM spans").await.expect("rows");
+    assert_eq!(cut.rows.count(), 3);
+    assert_eq!(
+        cut.report.warnings,
+        ["the answer is cut after 3 rows: there are more"]
+    );
+    let whole = ask(&engine, "SELECT * FROM spans LIMIT 3").await.expect("rows");
+    assert!(whole.report.warnings.is_empty(), "{:?}", whole.report.warnings);
+}
+
+#[tokio::test]
+async fn files_that_cannot_matter_are_not_opened_and_a_damaged_one_is_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let fixture = Fixture::new(directory.path());
+    for file in fixture.files(Signal::Spans) {
+        if file.region == "us" {
+            let path = directory.path().join(file.path.as_ref());
+            let bytes = usize::try_from(file.size).expect("small");
+            std::fs::write(path, vec![b'x'; bytes]).expect("damaged");
+        }
+    }
+    let engine = Engine::over(Arc::new(fixture), Limits::default()).expect("an engine");
+    let failed = ask(&engine, "SELECT name FROM spans")
+        .await
+        .expect_err("a damaged file");
+    assert_eq!(failed.code(), "data_file", "{failed}");
+    assert!(failed.to_string().contains("spans-2.parquet"), "{failed}");
+    for filter in [
+        "region = 'eu'",
+        "service_name = 'shop'",
+        "start_time < now() - INTERVAL '1 day'",
+        "date = '2026-11-21'",
+        "region IN ('eu', 'ap') AND duration_ns > 5",
+    ] {
+        let sql = format!("SELECT name FROM spans WHERE {filter}");
+        ask(&engine, &sql).await.expect(&sql);
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_ended_and_the_next_one_answers() {
+    let limits = Limits {
+        query_timeout: Duration::from_millis(300),
+        queries_max: 1,
+        ..Limits::default()
+    };
+    let (engine, _directory) = engine_with(limits, |fixture| fixture.with_hot_spans(2_000));
+    let long = "SELECT sum(CAST(a.duration_ns AS DOUBLE) * b.duration_ns * c.duration_ns) FROM spans a, spans b, spans c";
+    let ended = ask(&engine, long).await.expect_err("too long");
+    assert_eq!(ended.code(), "timeout", "{ended}");
+    let next = async {
+        while let Err(refused) = ask(&engine, "SELECT 1").await {
+            assert!(
+                matches!(refused.code(), "too_many_queries" | "timeout"),
+                "{refused}"
+            );
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), next)
+        .await
+        .expect("its place is free again");
+}
+
+#[tokio::test]
+async fn memory_has_a_limit_that_is_an_error_of_the_query() {
+    let limits = Limits {
+        query_memory_bytes: 64 << 10,
+        ..Limits::default()
+    };
+    let (engine, _directory) = engine_with(limits, |fixture| fixture.with_hot_spans(20_000));
+    let sql = "SELECT a.duration_ns, row_number() OVER (ORDER BY a.name) AS n FROM spans a ORDER BY n DESC";
+    let refused = ask(&engine, sql).await.expect_err("too much");
+    assert_eq!(refused.code(), "query_memory", "{refused}");
+}
+
+#[tokio::test]
+async fn a_cast_of_the_trace_id_column_finds_rows_in_files_and_in_memory() {
+    let (engine, _directory) = engine();
+    let sql = format!(
+        "SELECT count(*) AS n FROM spans WHERE trace_id = '{}'",
+        TRACE_A.to_uppercase()
+    );
+    assert_eq!(rows(&engine, &sql).await, serde_json::json!([{"n": 3}]));
+}
