@@ -92,7 +92,7 @@ impl Built {
             rows: self.rows,
             watermark_unix_nanos,
             encoding: Encoding::ArrowIpcZstd.into(),
-            payload: self.payload.into(),
+            payload: self.payload,
             uncompressed_bytes: self.uncompressed_bytes,
             record_seq_deltas: self.record_seq_deltas,
             record_rows: self.record_rows,

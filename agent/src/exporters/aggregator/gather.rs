@@ -187,7 +187,7 @@ mod tests {
         let now = Instant::now();
         let mut gather = Gather::new(LIMITS, 0);
         assert!(gather.wanted().is_some());
-        assert!(!gather.wanted().is_some(), "one read at a time");
+        assert!(gather.wanted().is_none(), "one read at a time");
         gather.add(vec![], now);
         assert!(gather.wanted().is_none());
         assert!(gather.is_exhausted());

@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
             };
             match self.event(until).await {
                 Event::Inbound(message) => {
-                    self.on_message(message?.ok_or(SessionError::Ended)?)?;
+                    self.on_message(&message?.ok_or(SessionError::Ended)?)?;
                 }
                 Event::Tick => self.is_heartbeat_due = true,
                 Event::Worked(work) => self.on_work(work?)?,
@@ -184,8 +184,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn on_message(&mut self, message: AggregatorMessage) -> Result<(), SessionError> {
-        match message.kind {
+    fn on_message(&mut self, message: &AggregatorMessage) -> Result<(), SessionError> {
+        match &message.kind {
             Some(aggregator_message::Kind::Ack(ack)) => self.on_ack(ack),
             Some(aggregator_message::Kind::Welcome(_)) | None => {
                 self.ignore();
@@ -194,7 +194,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn on_ack(&mut self, ack: Ack) -> Result<(), SessionError> {
+    fn on_ack(&mut self, ack: &Ack) -> Result<(), SessionError> {
         let signal = known_signal(ack.signal).filter(|_| ack.lane == Lane::Live as i32);
         let Some(signal) = signal else {
             self.ignore();
