@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::exporters::aggregator::Aggregator;
-use crate::exporters::stalls::{self, Stalls};
-use crate::exporters::stop::Stopper;
 use crate::receivers::otlp::OtlpReceiver;
 use crate::spool::Spool;
+use crate::stalls::{self, Stalls};
+use crate::stop::Stopper;
 
 /// What the spool needs to close, out of the time that the whole shutdown has.
 const SPOOL_CLOSE: Duration = Duration::from_secs(2);

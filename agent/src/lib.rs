@@ -11,3 +11,5 @@ pub mod ledger;
 pub mod otlp;
 pub mod receivers;
 pub mod spool;
+pub mod stalls;
+pub mod stop;

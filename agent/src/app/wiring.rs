@@ -16,11 +16,11 @@ use tokio::net::TcpListener;
 use super::{Addresses, Agent};
 use crate::config::{Config, ExporterKind};
 use crate::exporters::aggregator::{self, Aggregator};
-use crate::exporters::stalls::Stalls;
 use crate::ledger::{self, Ledger};
 use crate::otlp::Origin;
 use crate::receivers::otlp::OtlpReceiver;
 use crate::spool::Spool;
+use crate::stalls::Stalls;
 
 impl Agent {
     /// Builds the parts and binds the ports.

@@ -35,11 +35,11 @@ pub use gather::BatchLimits;
 pub use metrics::Metrics;
 pub use settings::Settings;
 
-use crate::exporters::stalls::Stalls;
-use crate::exporters::stop::Stop;
 use crate::ledger::Ledger;
 use crate::otlp::Origin;
 use crate::spool::Spool;
+use crate::stalls::Stalls;
+use crate::stop::Stop;
 use deliver::Delivery;
 use error::SessionError;
 use session::{Ended, Session};

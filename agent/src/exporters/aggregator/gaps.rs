@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use meridian_proto::stream::Gap;
 
-use crate::exporters::stalls::Stalls;
+use crate::stalls::Stalls;
 
 /// How long a stream must live after it carried a gap.
 const PROOF: Duration = Duration::from_secs(60);

@@ -22,8 +22,8 @@ use super::core::Action;
 use super::deliver::{Delivery, known_signal};
 use super::error::SessionError;
 use super::gather::Wanted;
-use crate::exporters::stop::Stop;
 use crate::spool::{ReadError, Reader, Record};
+use crate::stop::Stop;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A batch leaves only when a heartbeat would fit before it.

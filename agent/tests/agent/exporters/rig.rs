@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use meridian_agent::exporters::aggregator::{Aggregator, BatchLimits, Context, Metrics, Settings};
-use meridian_agent::exporters::stalls::Stalls;
-use meridian_agent::exporters::stop::Stopper;
 use meridian_agent::ledger::{Ledger, spooled};
 use meridian_agent::otlp::Origin;
 use meridian_agent::spool::{NewRecord, Spool, SpoolConfig};
+use meridian_agent::stalls::Stalls;
+use meridian_agent::stop::Stopper;
 use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
 use meridian_runtime::config::{FromConfig, HttpUrl};
