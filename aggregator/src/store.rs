@@ -11,6 +11,7 @@
 //! rows that are now in the table are cut, and the rest is tried again.
 
 mod columns;
+mod durable;
 mod hot;
 mod layout;
 mod location;
@@ -40,6 +41,7 @@ use crate::config::StoreConfig;
 use location::Location;
 use table::Table;
 
+pub use durable::Durable;
 pub use hot::{Incoming, Lane, LaneKey, Offered, Record};
 pub use location::LocationError;
 pub use metrics::StoreMetrics;
@@ -75,7 +77,26 @@ struct Inner {
 impl Store {
     /// Opens the tables, and makes those that are not there.
     pub async fn open(config: &StoreConfig, clock: Clock, metrics: StoreMetrics) -> Result<Self, StoreError> {
-        let location = Location::open(&config.url)?;
+        Self::open_at(Location::open(&config.url)?, config, clock, metrics).await
+    }
+
+    /// The same through an object store of the caller's, which is rooted at the root of the
+    /// file system or bucket of `config.url`.
+    pub async fn open_on(
+        objects: Arc<dyn ObjectStore>,
+        config: &StoreConfig,
+        clock: Clock,
+        metrics: StoreMetrics,
+    ) -> Result<Self, StoreError> {
+        Self::open_at(Location::on(&config.url, objects)?, config, clock, metrics).await
+    }
+
+    async fn open_at(
+        location: Location,
+        config: &StoreConfig,
+        clock: Clock,
+        metrics: StoreMetrics,
+    ) -> Result<Self, StoreError> {
         let mut tables = Vec::with_capacity(Signal::ALL.len());
         for signal in Signal::ALL {
             tables.push(Table::open(signal, &location, clock.clone()).await?);

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use url::Url;
+
+use super::durable::{self, Durable};
 
 /// A store's place that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,15 +66,15 @@ impl Location {
     fn open_directory(url: &Url) -> Result<Self, LocationError> {
         let unsupported = || LocationError::Unsupported { url: url.to_string() };
         let path = url.to_file_path().map_err(|()| unsupported())?;
-        std::fs::create_dir_all(&path)
+        durable::make_directory(&path)
             .and_then(|()| path.canonicalize())
             .map_err(|source| LocationError::Directory { path, source })
             .and_then(|path| {
                 Ok(Self {
                     url: Url::from_directory_path(&path).map_err(|()| unsupported())?,
-                    root: Arc::new(LocalFileSystem::new()),
                     root_url: Url::parse("file:///").map_err(|_| unsupported())?,
                     base: Path::from_absolute_path(&path).map_err(|_| unsupported())?,
+                    root: Arc::new(Durable::new(path)),
                 })
             })
     }
@@ -88,13 +89,21 @@ impl Location {
                 url: url.to_string(),
                 source,
             })?;
+        Self::on(url, Arc::new(root))
+    }
+
+    /// The same place, reached through an object store of the caller's.
+    pub(crate) fn on(url: &Url, root: Arc<dyn ObjectStore>) -> Result<Self, LocationError> {
+        let unsupported = || LocationError::Unsupported { url: url.to_string() };
+        let mut root_url = url.clone();
+        root_url.set_path(if url.scheme() == "file" { "/" } else { "" });
         let base = Path::from_url_path(url.path()).map_err(|_| unsupported())?;
         let mut directory = url.clone();
         directory.set_path(&format!("/{base}/"));
         Ok(Self {
             url: directory,
-            root: Arc::new(root),
-            root_url: Url::parse(&format!("s3://{bucket}")).map_err(|_| unsupported())?,
+            root,
+            root_url,
             base,
         })
     }
