@@ -11,7 +11,6 @@ use url::Url;
 
 use crate::query;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
 const MIB: usize = 1 << 20;
 
 /// Everything that the process is told.
@@ -44,8 +43,6 @@ pub struct StoreConfig {
     pub commit_interval: Duration,
     /// A table with so many bytes of uncommitted rows is committed at once.
     pub commit_bytes: usize,
-    /// How long rows are kept.
-    pub retention: Duration,
 }
 
 /// When silence counts.
@@ -135,7 +132,6 @@ fn store(mut section: Section<'_>) -> StoreConfig {
         url,
         commit_interval: positive(&mut section, "commit_interval", Duration::from_secs(5)),
         commit_bytes: bytes(&mut section, "commit_bytes", 64 * MIB),
-        retention: positive(&mut section, "retention", 30 * DAY),
     };
     section.finish();
     config
@@ -214,11 +210,12 @@ mod tests {
 
     #[test]
     fn every_fault_of_a_file_is_reported_at_once() {
-        let text = "store: { url: ftp://x, commit_interval: 0s }\nregions: [eu, eu]\nlimits: { ingest_memory: 4GB }\nlisten: { grpc: 0.0.0.0:1 }\n";
-        let faults = read(text).expect_err("four faults").to_string();
+        let text = "store: { url: ftp://x, commit_interval: 0s, retention: 30d }\nregions: [eu, eu]\nlimits: { ingest_memory: 4GB }\nlisten: { grpc: 0.0.0.0:1 }\n";
+        let faults = read(text).expect_err("six faults").to_string();
         for part in [
             "store.url",
             "commit_interval",
+            "store.retention",
             "eu twice",
             "ingest_memory",
             "listen.grpc",

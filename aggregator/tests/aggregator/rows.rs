@@ -100,7 +100,6 @@ pub async fn open(url: &Url) -> Store {
         url: url.clone(),
         commit_interval: Duration::from_secs(3_600),
         commit_bytes: 64 << 20,
-        retention: Duration::from_secs(30 * 24 * 3_600),
     };
     let metrics = StoreMetrics::new(&Registry::new()).expect("a registry of its own");
     Store::open(&config, Clock::system(), metrics)
