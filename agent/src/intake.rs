@@ -48,6 +48,7 @@ pub struct Intake {
     workers: Workers,
     ledger: Ledger,
     receiver: &'static str,
+    items_max: u32,
 }
 
 /// The request is durable, or there was nothing in it to keep.
@@ -65,6 +66,20 @@ pub enum Refused {
     /// The body is not OTLP protobuf.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// A record is turned into rows as a whole, and a row takes far more memory than an empty
+    /// item takes bytes.
+    #[error(
+        "the request has {items} {signal}, over the limit of {items_max} \
+         (receivers.otlp.max_request_items); send smaller batches"
+    )]
+    TooManyItems {
+        /// The request's signal.
+        signal: Signal,
+        /// How many it has.
+        items: u32,
+        /// The limit.
+        items_max: u32,
+    },
     /// The spool did not take it.
     #[error(transparent)]
     Spool(#[from] AppendError),
@@ -78,6 +93,7 @@ impl Refused {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "malformed",
+            Self::TooManyItems { .. } => "too_many_items",
             Self::Spool(AppendError::Full { .. }) => "spool_full",
             Self::Spool(AppendError::TooLarge { .. }) => "too_large",
             Self::Spool(AppendError::Failed(_)) => "spool_failed",
@@ -91,19 +107,30 @@ impl Refused {
         match self {
             Self::Spool(AppendError::Full { retry_after }) => Some(*retry_after),
             Self::Spool(AppendError::Failed(_) | AppendError::Closed) => Some(RETRY_AFTER_FAILURE),
-            Self::Malformed(_) | Self::Spool(AppendError::TooLarge { .. }) | Self::Internal(_) => None,
+            Self::Malformed(_)
+            | Self::TooManyItems { .. }
+            | Self::Spool(AppendError::TooLarge { .. })
+            | Self::Internal(_) => None,
         }
     }
 }
 
 impl Intake {
-    /// A door for `receiver`, the value of the label of that name.
-    pub fn new(store: Arc<dyn Store>, workers: Workers, ledger: Ledger, receiver: &'static str) -> Self {
+    /// A door for `receiver`, the value of the label of that name, and requests of at most
+    /// `items_max` items.
+    pub fn new(
+        store: Arc<dyn Store>,
+        workers: Workers,
+        ledger: Ledger,
+        receiver: &'static str,
+        items_max: u32,
+    ) -> Self {
         Self {
             store,
             workers,
             ledger,
             receiver,
+            items_max,
         }
     }
 
@@ -136,7 +163,15 @@ impl Intake {
             let hash = xxh3_128_with_seed(&body, u64::from(signal as u8));
             otlp::check(signal, body, &CheckLimits::default()).map(|checked| (hash, checked))
         };
-        Ok(self.workers.run("otlp check", bytes, work).await??)
+        let (hash, checked) = self.workers.run("otlp check", bytes, work).await??;
+        if checked.items > self.items_max {
+            return Err(Refused::TooManyItems {
+                signal,
+                items: checked.items,
+                items_max: self.items_max,
+            });
+        }
+        Ok((hash, checked))
     }
 
     async fn append(&self, signal: Signal, hash: u128, checked: Checked) -> Result<Appended, Refused> {

@@ -72,7 +72,7 @@ impl OtlpReceiver {
     pub async fn bind(config: OtlpConfig, store: Arc<dyn Store>, ledger: Ledger) -> Result<Self, BindError> {
         let workers = Workers::per_core();
         let door = Door {
-            intake: Intake::new(store, workers.clone(), ledger, NAME),
+            intake: Intake::new(store, workers.clone(), ledger, NAME, config.max_request_items),
             admission: Admission::new(config.memory_max),
             workers,
             request_bytes_max: config.max_request_bytes,

@@ -15,6 +15,8 @@ pub struct OtlpConfig {
     pub http: SocketAddr,
     /// The most that one request may have, as sent and after decompression.
     pub max_request_bytes: usize,
+    /// The most spans, log records or data points that one request may have.
+    pub max_request_items: u32,
     /// The most that all requests in flight may have together.
     pub memory_max: usize,
     /// How long the body of a request may take to arrive.
@@ -31,6 +33,7 @@ impl Default for OtlpConfig {
             grpc: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 4317)),
             http: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 4318)),
             max_request_bytes: 16 << 20,
+            max_request_items: 100_000,
             memory_max: 128 << 20,
             body_timeout: Duration::from_secs(30),
             max_connections: 1024,
@@ -47,6 +50,7 @@ impl OtlpConfig {
             grpc: section.optional("grpc", default.grpc),
             http: section.optional("http", default.http),
             max_request_bytes: read_bytes(&mut section, "max_request_bytes", default.max_request_bytes),
+            max_request_items: section.optional("max_request_items", default.max_request_items),
             memory_max: read_bytes(&mut section, "memory_max", default.memory_max),
             body_timeout: section.optional("body_timeout", default.body_timeout),
             max_connections: section.optional("max_connections", default.max_connections),
@@ -66,6 +70,9 @@ impl OtlpConfig {
         }
         if self.max_request_bytes == 0 {
             section.fault("max_request_bytes", "must be at least 1B");
+        }
+        if self.max_request_items == 0 {
+            section.fault("max_request_items", "must be at least 1");
         }
         if self.memory_max / 2 < self.max_request_bytes {
             let message = "must be at least twice max_request_bytes: a compressed request is there \
@@ -104,12 +111,13 @@ mod tests {
 
     #[test]
     fn every_limit_is_a_key() {
-        let text = "otlp:\n  grpc: 127.0.0.1:1\n  http: 127.0.0.1:2\n  max_request_bytes: 1MiB\n  memory_max: 8MiB\n  \
+        let text = "otlp:\n  grpc: 127.0.0.1:1\n  http: 127.0.0.1:2\n  max_request_bytes: 1MiB\n  max_request_items: 7\n  memory_max: 8MiB\n  \
             body_timeout: 5s\n  max_connections: 3\n  cors_allowed_origins: [\"https://a.example\"]\n";
         let expected = OtlpConfig {
             grpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)),
             max_request_bytes: 1 << 20,
+            max_request_items: 7,
             memory_max: 8 << 20,
             body_timeout: Duration::from_secs(5),
             max_connections: 3,

@@ -119,7 +119,8 @@ impl Fault {
             Self::Refused(refused) => match refused {
                 Refused::Malformed(_) => Code::InvalidArgument,
                 Refused::Internal(_) => Code::Internal,
-                Refused::Spool(AppendError::Full { .. } | AppendError::TooLarge { .. }) => {
+                Refused::TooManyItems { .. }
+                | Refused::Spool(AppendError::Full { .. } | AppendError::TooLarge { .. }) => {
                     Code::ResourceExhausted
                 }
                 Refused::Spool(AppendError::Failed(_) | AppendError::Closed) => Code::Unavailable,

@@ -7,10 +7,11 @@ use futures::future::join_all;
 use http::Method;
 use meridian_agent::receivers::otlp::OtlpConfig;
 use meridian_proto::signal::Signal;
+use prost::Message;
 
 use super::client::{JSON, PROTOBUF, chunked, framed, http_path, request, small_limits, stalled};
 use super::refusing::has_retry_info;
-use super::requests::{compressed, protobuf};
+use super::requests::{compressed, protobuf, span, traces};
 use super::rig::Rig;
 
 const DEADLINE_EXCEEDED: i32 = 4;
@@ -36,6 +37,26 @@ async fn what_is_over_the_limit_is_refused_without_a_retry_hint() {
     assert!(!has_retry_info(&grpc));
     assert_eq!(rig.counted("refused_requests_total", "too_large"), 3.0);
     rig.memory_is_free().await;
+}
+
+#[tokio::test]
+async fn more_items_than_a_batch_may_have_rows_are_refused_for_good() {
+    let limits = OtlpConfig {
+        max_request_items: 2,
+        ..OtlpConfig::default()
+    };
+    let rig = Rig::with(limits).await;
+    let fits = traces(vec![span(1), span(2)]).encode_to_vec();
+    let over = traces(vec![span(3), span(4), span(5)]).encode_to_vec();
+    let answer = rig.http.post(Signal::Spans, &[PROTOBUF], fits).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = rig.http.post(Signal::Spans, &[PROTOBUF], over.clone()).await;
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (413, ""));
+    let grpc = rig.grpc.grpc(Signal::Spans, &[], framed(0, &over)).await;
+    assert_eq!(grpc.grpc_status(), RESOURCE_EXHAUSTED);
+    assert!(!has_retry_info(&grpc));
+    assert_eq!(rig.records().len(), 1);
+    assert_eq!(rig.counted("refused_requests_total", "too_many_items"), 2.0);
 }
 
 #[tokio::test]
