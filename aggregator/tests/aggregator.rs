@@ -1,6 +1,8 @@
 //! The aggregator from the inside: its parts together, over real directories and sockets.
 //! Real processes and real peers are not here; they are in the package system-tests.
 
+#![expect(clippy::panic, reason = "how a test fails, in its helpers too")]
+
 #[path = "aggregator/data.rs"]
 mod data;
 #[path = "aggregator/ingest.rs"]

@@ -11,11 +11,12 @@ use utoipa::ToSchema;
 use super::envelope::Envelope;
 use crate::query::QueryError;
 
-/// A refusal.
+/// A refusal. Its body is boxed because it can carry a whole envelope, and nearly every
+/// answer is none.
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
-    body: ErrorBody,
+    body: Box<ErrorBody>,
     retry_after_seconds: Option<u32>,
 }
 
@@ -44,14 +45,14 @@ impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             status,
-            body: ErrorBody {
+            body: Box::new(ErrorBody {
                 error: ErrorFields {
                     code,
                     message: message.into(),
                     hint: None,
                 },
                 envelope: None,
-            },
+            }),
             retry_after_seconds: None,
         }
     }

@@ -182,7 +182,7 @@ fn hint(typed: &str, known: &[&str], what: &str) -> String {
 }
 
 /// Looks for an error of ours among the causes, also inside the boxes of Arrow and Parquet.
-fn find<'a, E: StdError + 'static>(error: &'a DataFusionError) -> Option<&'a E> {
+fn find<E: StdError + 'static>(error: &DataFusionError) -> Option<&E> {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(current) = next {
         if let Some(found) = current.downcast_ref::<E>() {

@@ -90,12 +90,8 @@ struct Statistics<'a> {
 
 impl Statistics<'_> {
     /// One end of the bounds of a column: `pick` chooses it.
-    fn ends<'a>(
-        &'a self,
-        column: &str,
-        pick: fn((i64, i64), Option<(&'a str, &'a str)>) -> End<'a>,
-    ) -> Option<ArrayRef> {
-        let ends = self.bounds.iter().map(|bounds| pick(bounds.time, bounds.service));
+    fn ends<'a>(&'a self, column: &str, pick: fn(&Bounds<'a>) -> End<'a>) -> Option<ArrayRef> {
+        let ends = self.bounds.iter().map(pick);
         match column {
             "region" => Some(Arc::new(StringArray::from_iter_values(
                 self.bounds.iter().map(|bounds| bounds.region),
@@ -120,16 +116,16 @@ struct End<'a> {
 
 impl PruningStatistics for Statistics<'_> {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.ends(&column.name, |time, service| End {
-            time: time.0,
-            service: service.map(|(min, _)| min),
+        self.ends(&column.name, |bounds| End {
+            time: bounds.time.0,
+            service: bounds.service.map(|(min, _)| min),
         })
     }
 
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.ends(&column.name, |time, service| End {
-            time: time.1,
-            service: service.map(|(_, max)| max),
+        self.ends(&column.name, |bounds| End {
+            time: bounds.time.1,
+            service: bounds.service.map(|(_, max)| max),
         })
     }
 

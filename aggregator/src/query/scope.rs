@@ -127,22 +127,22 @@ impl Range {
         let end = start.saturating_add(unit);
         match op {
             Operator::Eq => {
-                self.from_at_least(start);
-                self.to_at_most(end);
+                self.raise_from(start);
+                self.lower_to(end);
             }
-            Operator::Gt => self.from_at_least(end),
-            Operator::GtEq => self.from_at_least(start),
-            Operator::Lt => self.to_at_most(start),
-            Operator::LtEq => self.to_at_most(end),
+            Operator::Gt => self.raise_from(end),
+            Operator::GtEq => self.raise_from(start),
+            Operator::Lt => self.lower_to(start),
+            Operator::LtEq => self.lower_to(end),
             _ => {}
         }
     }
 
-    fn from_at_least(&mut self, micros: i64) {
+    fn raise_from(&mut self, micros: i64) {
         self.from = Some(self.from.map_or(micros, |from| from.max(micros)));
     }
 
-    fn to_at_most(&mut self, micros: i64) {
+    fn lower_to(&mut self, micros: i64) {
         self.to = Some(self.to.map_or(micros, |to| to.min(micros)));
     }
 

@@ -27,7 +27,8 @@ async fn rows_of_every_signal_are_seen_at_once_and_once_after_the_commit() {
         assert_eq!(count(&store, signal), (6, 0));
         assert_eq!(count(&open(&url).await, signal), (6, 0));
     }
-    let file = store.view(Signal::Spans).files[0].clone();
+    let view = store.view(Signal::Spans);
+    let file = &view.files[0];
     assert_eq!(file.region, "eu-central-1");
     assert_eq!(
         (file.service_min.as_deref(), file.service_max.as_deref()),
