@@ -7,10 +7,9 @@ use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, Int16Array, Int32Array, Int64Array, MapArray, StringArray, StructArray,
-    TimestampMicrosecondArray, new_null_array,
+    ArrayRef, BinaryArray, Int16Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    new_null_array,
 };
-use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
@@ -30,6 +29,8 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
+
+use super::rows::attributes;
 
 /// 2026-11-23T12:00:00Z.
 pub const NOW_NANOS: u64 = 1_795_435_200 * 1_000_000_000;
@@ -333,25 +334,10 @@ fn column(field: &Field, cell: Option<&Cell>) -> ArrayRef {
         (None, DataType::Timestamp(..)) => {
             Arc::new(TimestampMicrosecondArray::from(vec![NOW_MICROS]).with_timezone("UTC"))
         }
-        (None, DataType::Map(..)) => attributes(),
+        (None, DataType::Map(..)) => attributes("7", 1),
         (None, other) => panic!("no value for {}: {other}", field.name()),
     };
     cast(&plain, field.data_type()).expect("the column's type")
-}
-
-/// `{"user.id": "7"}`.
-fn attributes() -> ArrayRef {
-    let keys: ArrayRef = Arc::new(StringArray::from(vec!["user.id"]));
-    let values: ArrayRef = Arc::new(StringArray::from(vec!["7"]));
-    let entries = StructArray::new(schema::map_entry_fields(), vec![keys, values], None);
-    let offsets = OffsetBuffer::from_lengths([1]);
-    Arc::new(MapArray::new(
-        Arc::new(schema::map_entries_field()),
-        offsets,
-        entries,
-        None,
-        false,
-    ))
 }
 
 fn text_of(row: &Row, name: &str) -> String {

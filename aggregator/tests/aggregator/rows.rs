@@ -47,7 +47,7 @@ fn column(field: &Field, first_id: u64, count: usize, micros: i64) -> ArrayRef {
         }
         (_, DataType::Int16) => Arc::new(Int16Array::from(vec![0; count])),
         (_, DataType::Int64) => Arc::new(Int64Array::from(vec![7; count])),
-        (_, DataType::Map(_, _)) => attributes(count),
+        (_, DataType::Map(_, _)) => attributes("42", count),
         (name, other) => panic!("no value for {name}: {other}"),
     }
 }
@@ -57,10 +57,10 @@ fn text(value: &str, count: usize, to: &DataType) -> ArrayRef {
     cast(&plain, to).expect("strings become dictionaries")
 }
 
-/// One entry per row.
-fn attributes(count: usize) -> ArrayRef {
+/// One entry per row, `{"user.id": value}`.
+pub fn attributes(value: &str, count: usize) -> ArrayRef {
     let keys: ArrayRef = Arc::new(StringArray::from(vec!["user.id"; count]));
-    let values: ArrayRef = Arc::new(StringArray::from(vec!["42"; count]));
+    let values: ArrayRef = Arc::new(StringArray::from(vec![value; count]));
     let entries = StructArray::new(schema::map_entry_fields(), vec![keys, values], None);
     let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(1, count));
     Arc::new(MapArray::new(

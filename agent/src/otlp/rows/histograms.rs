@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_array::builder::{Float64Builder, Int32Builder, Int64Builder};
+use arrow_array::types::{Float64Type, Int64Type};
 use meridian_proto::schema;
 
 use super::columns::Named;
-use super::nested::{DoubleLists, IntLists, Lists};
+use super::nested::{Lists, NumberLists};
 use crate::otlp::wire::{Field, Fields, Malformed, Singular, zigzag32};
 
 /// Null in the rows of all other types.
@@ -17,8 +18,8 @@ pub struct HistogramColumns {
     sum: Float64Builder,
     min: Float64Builder,
     max: Float64Builder,
-    explicit_bounds: DoubleLists,
-    bucket_counts: IntLists,
+    explicit_bounds: NumberLists<Float64Type>,
+    bucket_counts: NumberLists<Int64Type>,
     scale: Int32Builder,
     zero_count: Int64Builder,
     zero_threshold: Float64Builder,
@@ -153,7 +154,7 @@ fn exponential<'a>(
 #[derive(Default)]
 struct Buckets {
     offset: Int32Builder,
-    counts: IntLists,
+    counts: NumberLists<Int64Type>,
 }
 
 impl Buckets {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{Float64Builder, Int64Builder};
-use arrow_array::{Array, ArrayRef, ListArray, StructArray};
+use arrow_array::builder::{ArrayBuilder, PrimitiveBuilder};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, ListArray, StructArray};
 use arrow_buffer::{NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::Fields;
 use meridian_proto::schema;
@@ -58,41 +58,26 @@ impl Lists {
     }
 }
 
-/// A list of integers per row.
-#[derive(Default)]
-pub struct IntLists {
+/// A list of numbers per row.
+pub struct NumberLists<T: ArrowPrimitiveType> {
     /// The elements.
-    pub values: Int64Builder,
+    pub values: PrimitiveBuilder<T>,
     lists: Lists,
 }
 
-impl IntLists {
-    /// Ends a row's list.
-    pub fn end(&mut self, valid: bool) {
-        let elements = arrow_array::builder::ArrayBuilder::len(&self.values);
-        self.lists.end(elements, valid);
-    }
-
-    /// The column.
-    pub fn finish(&mut self) -> ArrayRef {
-        let values: ArrayRef = Arc::new(self.values.finish());
-        self.lists.finish(values)
+impl<T: ArrowPrimitiveType> Default for NumberLists<T> {
+    fn default() -> Self {
+        Self {
+            values: PrimitiveBuilder::new(),
+            lists: Lists::default(),
+        }
     }
 }
 
-/// A list of doubles per row.
-#[derive(Default)]
-pub struct DoubleLists {
-    /// The elements.
-    pub values: Float64Builder,
-    lists: Lists,
-}
-
-impl DoubleLists {
+impl<T: ArrowPrimitiveType> NumberLists<T> {
     /// Ends a row's list.
     pub fn end(&mut self, valid: bool) {
-        let elements = arrow_array::builder::ArrayBuilder::len(&self.values);
-        self.lists.end(elements, valid);
+        self.lists.end(self.values.len(), valid);
     }
 
     /// The column.
