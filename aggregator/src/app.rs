@@ -98,7 +98,7 @@ impl Aggregator {
             coverage.clone(),
             clock.clone(),
             IngestMetrics::new(&metrics)?,
-            config.limits.ingest_memory_bytes,
+            config.limits.ingest,
             format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             stop_ingest.clone(),
         );

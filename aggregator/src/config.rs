@@ -9,7 +9,7 @@ use meridian_runtime::config::{ConfigError, Document, Section};
 use meridian_runtime::units::ByteSize;
 use url::Url;
 
-use crate::query;
+use crate::{ingest, query};
 
 const MIB: usize = 1 << 20;
 
@@ -74,8 +74,8 @@ impl Default for CoverageConfig {
 pub struct Limits {
     /// What queries may cost.
     pub query: query::Limits,
-    /// Bytes of received rows that are not yet committed.
-    pub ingest_memory_bytes: usize,
+    /// For agents.
+    pub ingest: ingest::Limits,
 }
 
 impl Config {
@@ -153,6 +153,15 @@ fn coverage(mut section: Section<'_>) -> CoverageConfig {
 }
 
 fn limits(mut section: Section<'_>) -> Limits {
+    let default = ingest::Limits::default();
+    let ingest = ingest::Limits {
+        memory_bytes: bytes(&mut section, "ingest_memory", default.memory_bytes),
+        message_bytes: bytes(&mut section, "message", default.message_bytes),
+        streams_max: section.optional("streams", default.streams_max),
+    };
+    if ingest.streams_max == 0 {
+        section.fault("streams", "is zero");
+    }
     let default = query::Limits::default();
     let limits = Limits {
         query: query::Limits {
@@ -163,7 +172,7 @@ fn limits(mut section: Section<'_>) -> Limits {
             answer_bytes_max: bytes(&mut section, "answer_bytes", default.answer_bytes_max),
             ..default
         },
-        ingest_memory_bytes: bytes(&mut section, "ingest_memory", 1024 * MIB),
+        ingest,
     };
     section.finish();
     limits
@@ -198,7 +207,8 @@ mod tests {
         let config = read(include_str!("../../deploy/aggregator.example.yaml")).expect("no faults");
         assert_eq!(config.regions, ["eu-central-1", "us-east-1"]);
         assert_eq!(config.store.commit_interval, Duration::from_secs(5));
-        assert_eq!(config.limits.ingest_memory_bytes, 1024 * MIB);
+        assert_eq!(config.limits.ingest, ingest::Limits::default());
+        assert_eq!(config.limits.ingest.message_bytes, 24 * MIB);
     }
 
     #[test]

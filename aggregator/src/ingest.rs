@@ -19,7 +19,7 @@ use meridian_runtime::clock::Clock;
 use meridian_runtime::tasks::{self, Task};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -30,8 +30,28 @@ use crate::store::Store;
 
 pub use metrics::IngestMetrics;
 
-/// The greatest message that is read; batches of agents are a hundred times smaller.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// What agents may take of this process; all of it is configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows that are received and not yet committed.
+    pub memory_bytes: usize,
+    /// One message, as it is sent. A stream holds one at a time.
+    pub message_bytes: usize,
+    /// Streams that are open at the same time.
+    pub streams_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 1 << 30,
+            // A record is never divided, and agents take requests of 16 MiB by default.
+            message_bytes: 24 << 20,
+            streams_max: 4096,
+        }
+    }
+}
+
 /// Acknowledgements that wait for an agent to read them.
 const ACKS_MAX: usize = 16;
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -50,6 +70,10 @@ struct Shared {
     /// One permit per byte.
     memory: Arc<Semaphore>,
     memory_bytes: usize,
+    message_bytes: usize,
+    /// One permit per stream.
+    places: Arc<Semaphore>,
+    streams_max: usize,
     name: String,
     stop: CancellationToken,
     streams: Mutex<Streams>,
@@ -69,11 +93,12 @@ impl Ingest {
         coverage: Coverage,
         clock: Clock,
         metrics: IngestMetrics,
-        memory_bytes: usize,
+        limits: Limits,
         name: String,
         stop: CancellationToken,
     ) -> Self {
-        let memory_bytes = memory_bytes.min(Semaphore::MAX_PERMITS);
+        let memory_bytes = limits.memory_bytes.min(Semaphore::MAX_PERMITS);
+        let streams_max = limits.streams_max.min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Shared {
             store,
             coverage,
@@ -81,6 +106,9 @@ impl Ingest {
             metrics,
             memory: Arc::new(Semaphore::new(memory_bytes)),
             memory_bytes,
+            message_bytes: limits.message_bytes,
+            places: Arc::new(Semaphore::new(streams_max)),
+            streams_max,
             name,
             stop,
             streams: Mutex::default(),
@@ -90,7 +118,8 @@ impl Ingest {
     /// Serves agents until `stop` is cancelled and their streams have ended.
     pub async fn serve(self, listener: TcpListener) -> Result<(), tonic::transport::Error> {
         let stop = self.0.stop.clone();
-        let service = AggregatorServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let message_bytes = self.0.message_bytes;
+        let service = AggregatorServer::new(self).max_decoding_message_size(message_bytes);
         Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
@@ -116,6 +145,17 @@ impl Shared {
             .streams
             .set(i64::try_from(streams.open.len()).unwrap_or(i64::MAX));
         (number, superseded)
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            let status = Status::resource_exhausted(format!(
+                "this aggregator has {} streams open and takes no more (limits.streams)",
+                self.streams_max
+            ));
+            self.metrics.refused(&status);
+            status
+        })
     }
 
     fn leave(&self, agent: AgentId, number: u64) {
@@ -145,9 +185,13 @@ impl Aggregator for Ingest {
     type DeliverStream = Answers;
 
     async fn deliver(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Answers>, Status> {
+        let place = self.0.place()?;
         let (answers, receiver) = mpsc::channel(ACKS_MAX);
         let session = session::run(Arc::clone(&self.0), request.into_inner(), answers);
-        let task = tasks::spawn("ingest stream", session);
+        let task = tasks::spawn("ingest stream", async move {
+            session.await;
+            drop(place);
+        });
         Ok(Response::new(Answers {
             receiver: ReceiverStream::new(receiver),
             _task: task,

@@ -177,12 +177,13 @@ impl Store {
     /// agent may have delivered to another aggregator before.
     pub async fn resume(&self, agent: AgentId) -> Result<Vec<(Signal, LaneKey, u64)>, StoreError> {
         let lanes = Lane::ALL.map(|lane| LaneKey { agent, lane });
-        let mut committed = Vec::with_capacity(lanes.len() * self.0.tables.len());
-        for table in &self.0.tables {
-            let of_table = table.committed(&lanes).await?;
-            committed.extend(of_table.into_iter().map(|(lane, seq)| (table.signal, lane, seq)));
-        }
-        Ok(committed)
+        let tables = self.0.tables.iter();
+        let asked = tables.map(|table| async {
+            let committed = table.committed(&lanes).await?;
+            Ok::<_, StoreError>(committed.into_iter().map(|(lane, seq)| (table.signal, lane, seq)))
+        });
+        let committed: Vec<_> = futures::future::try_join_all(asked).await?;
+        Ok(committed.into_iter().flatten().collect())
     }
 
     /// What is known to be committed of a lane.

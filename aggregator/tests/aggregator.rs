@@ -3,10 +3,16 @@
 
 #![expect(clippy::panic, reason = "how a test fails, in its helpers too")]
 
+#[path = "aggregator/crash.rs"]
+mod crash;
 #[path = "aggregator/data.rs"]
 mod data;
+#[path = "aggregator/faults.rs"]
+mod faults;
 #[path = "aggregator/ingest.rs"]
 mod ingest;
+#[path = "aggregator/limits.rs"]
+mod limits;
 #[path = "aggregator/rows.rs"]
 mod rows;
 #[path = "aggregator/s3.rs"]

@@ -14,6 +14,11 @@ pub struct IngestMetrics {
 }
 
 impl IngestMetrics {
+    pub(crate) fn refused(&self, status: &tonic::Status) {
+        let reason = status.code().to_string();
+        self.refused_streams.with_label_values(&[reason.as_str()]).inc();
+    }
+
     /// Registers ingest's metrics.
     pub fn new(registry: &Registry) -> Result<Self, Error> {
         let per_signal = |name: &str, help: &str| metrics::counter_vec(registry, name, help, &["signal"]);

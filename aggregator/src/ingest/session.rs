@@ -14,7 +14,7 @@ use meridian_runtime::tasks;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::Shared;
 use super::rows::{self, Identity};
@@ -23,6 +23,8 @@ use crate::store::{Lane, LaneKey};
 /// What an agent may have sent and not yet acknowledged, at most.
 const WINDOW_BYTES: u64 = 32 << 20;
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// A running commit is waited for; a store that does not answer is not.
+const STORE_WITHIN: Duration = Duration::from_secs(5);
 /// At the end of the process, how long a stream waits for its last acknowledgements.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// While this side does not read, it says so to the coverage this often.
@@ -42,13 +44,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut inbound: Streaming<AgentMessage
         Err(status) => Err(status),
     };
     if let Err(status) = outcome {
-        let reason = status.code().to_string();
-        shared
-            .metrics
-            .refused_streams
-            .with_label_values(&[reason.as_str()])
-            .inc();
-        tracing::warn!(code = reason, message = status.message(), "a stream ended");
+        shared.metrics.refused(&status);
+        tracing::warn!(code = %status.code(), message = status.message(), "a stream ended");
         // The agent may be gone already; then nobody needs the reason.
         answers.send(Err(status)).await.unwrap_or_default();
     }
@@ -86,17 +83,13 @@ async fn greet(
 ) -> Result<Session, Status> {
     let first = tokio::time::timeout(HELLO_WITHIN, inbound.message())
         .await
-        .map_err(|_| Status::deadline_exceeded("no Hello within ten seconds"))??;
+        .map_err(|_| Status::deadline_exceeded("no Hello within ten seconds"))?
+        .map_err(|status| named_limit(shared, status))?;
     let Some(agent_message::Kind::Hello(hello)) = first.and_then(|message| message.kind) else {
         return Err(Status::failed_precondition("a stream begins with Hello"));
     };
     let identity = identity(&hello)?;
-    let committed = shared.store.resume(identity.agent).await.map_err(|error| {
-        Status::unavailable(format!(
-            "the store cannot be read: {}",
-            meridian_runtime::chain(&error)
-        ))
-    })?;
+    let committed = committed(shared, identity.agent).await?;
     let (number, superseded) = shared.enter(identity.agent);
     let progress = committed
         .iter()
@@ -122,6 +115,32 @@ async fn greet(
         .send(aggregator_message::Kind::Welcome(session.welcome()))
         .await?;
     Ok(session)
+}
+
+/// What the log has of this agent now. An older answer would make it send again what it need
+/// not, so that without an answer there is no stream: the agent comes back.
+async fn committed(shared: &Shared, agent: AgentId) -> Result<Vec<(Signal, LaneKey, u64)>, Status> {
+    tokio::time::timeout(STORE_WITHIN, shared.store.resume(agent))
+        .await
+        .map_err(|_| Status::unavailable("the store does not answer; try again later"))?
+        .map_err(|error| {
+            Status::unavailable(format!(
+                "the store cannot be read: {}",
+                meridian_runtime::chain(&error)
+            ))
+        })
+}
+
+/// A message over the limit is refused where it is read, by who knows no configuration.
+fn named_limit(shared: &Shared, status: Status) -> Status {
+    if status.code() != Code::OutOfRange {
+        return status;
+    }
+    Status::invalid_argument(format!(
+        "a message is larger than {} bytes (limits.message of this aggregator): {}",
+        shared.message_bytes,
+        status.message()
+    ))
 }
 
 fn identity(hello: &Hello) -> Result<Identity, Status> {
@@ -194,7 +213,7 @@ impl Session {
                     self.acknowledge().await?;
                     continue;
                 }
-                message = inbound.message() => message?,
+                message = inbound.message() => message.map_err(|status| named_limit(&shared, status))?,
             };
             let Some(message) = message else { return Ok(()) };
             if self.take(message).await? {
@@ -285,7 +304,7 @@ impl Session {
     async fn reserve(&mut self, bytes: u32) -> Result<tokio::sync::OwnedSemaphorePermit, Status> {
         if usize::try_from(bytes).unwrap_or(usize::MAX) > self.shared.memory_bytes {
             return Err(Status::invalid_argument(format!(
-                "a batch of {bytes} bytes exceeds the memory of ingest, {} bytes",
+                "a batch of {bytes} bytes exceeds the memory of ingest, {} bytes (limits.ingest_memory)",
                 self.shared.memory_bytes
             )));
         }

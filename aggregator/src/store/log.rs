@@ -15,6 +15,7 @@ use deltalake_core::{DeltaTable, DeltaTableError, checkpoints};
 use futures::TryStreamExt;
 use meridian_proto::signal::Signal;
 use object_store::path::Path;
+use tokio::time::Instant;
 
 use super::columns::{self, PARTITION_COLUMNS};
 use super::hot::LaneKey;
@@ -44,6 +45,8 @@ pub(crate) struct TableLog {
     /// The table's directory as a path of the object store.
     directory: Path,
     table: DeltaTable,
+    /// When the last refresh that succeeded began.
+    refreshed: Option<Instant>,
 }
 
 impl TableLog {
@@ -65,6 +68,7 @@ impl TableLog {
             signal,
             directory,
             table,
+            refreshed: None,
         })
     }
 
@@ -77,7 +81,15 @@ impl TableLog {
 
     /// Reads what other writers committed.
     pub(crate) async fn refresh(&mut self) -> Result<(), DeltaTableError> {
-        self.table.update_state().await
+        let began = Instant::now();
+        self.table.update_state().await?;
+        self.refreshed = Some(began);
+        Ok(())
+    }
+
+    /// Whether this version shows all that was committed before `moment`.
+    pub(crate) fn shows(&self, moment: Instant) -> bool {
+        self.refreshed.is_some_and(|began| began >= moment)
     }
 
     /// The files of this version.

@@ -15,6 +15,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::RwLock;
 use parquet::errors::ParquetError;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::hot::{Held, LaneKey, TableState, last_seqs};
@@ -152,10 +153,14 @@ impl Table {
         Ok(())
     }
 
-    /// The committed sequences of these lanes, as the log has them now.
+    /// The committed sequences of these lanes, as the log had them after this was called. Of
+    /// many who ask at the same time, as when all agents come back at once, the first refreshes.
     pub(crate) async fn committed(&self, lanes: &[LaneKey]) -> Result<Vec<(LaneKey, u64)>, StoreError> {
+        let asked = Instant::now();
         let mut log = self.log.lock().await;
-        self.refresh_locked(&mut log).await?;
+        if !log.shows(asked) || log.version() != self.state.read().version() {
+            self.refresh_locked(&mut log).await?;
+        }
         let committed = log
             .committed(lanes)
             .await

@@ -1,6 +1,7 @@
 //! Agents' streams over real sockets: greeting, acknowledgement, refusal, and the end of the
 //! process. The agent here is made by hand; the real one is in the package system-tests.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
@@ -26,7 +27,7 @@ use tonic::{Code, Status as Refusal, Streaming};
 
 use super::rows::{agent, count, now, rows};
 
-const WITHIN: Duration = Duration::from_secs(60);
+pub const WITHIN: Duration = Duration::from_secs(60);
 
 /// An aggregator that runs until the shutdown is requested.
 struct Running {
@@ -74,12 +75,13 @@ impl Running {
 }
 
 /// One stream, from the agent's side.
-struct Agent {
-    to: mpsc::Sender<AgentMessage>,
-    from: Streaming<AggregatorMessage>,
+#[derive(Debug)]
+pub struct Agent {
+    pub to: mpsc::Sender<AgentMessage>,
+    pub from: Streaming<AggregatorMessage>,
 }
 
-fn hello(number: u8) -> Hello {
+pub fn hello(number: u8) -> Hello {
     Hello {
         protocol: PROTOCOL,
         agent_id: agent(number).as_bytes().to_vec().into(),
@@ -93,7 +95,15 @@ fn hello(number: u8) -> Hello {
 }
 
 async fn connect(running: &Running, hello: Hello) -> Agent {
-    let endpoint = Endpoint::from_shared(format!("http://{}", running.addresses.ingest)).expect("a URL");
+    connect_to(running.addresses.ingest, hello).await
+}
+
+pub async fn connect_to(address: SocketAddr, hello: Hello) -> Agent {
+    try_connect(address, hello).await.expect("it answers")
+}
+
+pub async fn try_connect(address: SocketAddr, hello: Hello) -> Result<Agent, Refusal> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a URL");
     let mut client = AggregatorClient::new(endpoint.connect().await.expect("it listens"));
     let (to, messages) = mpsc::channel(16);
     let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
@@ -101,28 +111,20 @@ async fn connect(running: &Running, hello: Hello) -> Agent {
         kind: Some(Kind::Hello(hello)),
     };
     to.send(first).await.expect("there is room");
-    let from = client.deliver(messages).await.expect("it answers").into_inner();
-    Agent { to, from }
+    let from = client.deliver(messages).await?.into_inner();
+    Ok(Agent { to, from })
 }
 
 impl Agent {
-    async fn say(&self, kind: Kind) {
-        self.to
-            .send(AgentMessage { kind: Some(kind) })
-            .await
-            .expect("the stream is open");
+    pub async fn say(&self, kind: Kind) {
+        say(&self.to, kind).await;
     }
 
-    async fn hear(&mut self) -> Result<Said, Refusal> {
-        let message = tokio::time::timeout(WITHIN, self.from.message())
-            .await
-            .expect("an answer in time")?;
-        Ok(message
-            .and_then(|message| message.kind)
-            .expect("the stream goes on"))
+    pub async fn hear(&mut self) -> Result<Said, Refusal> {
+        hear(&mut self.from).await
     }
 
-    async fn welcome(&mut self) -> Vec<(i32, u64)> {
+    pub async fn welcome(&mut self) -> Vec<(i32, u64)> {
         match self.hear().await.expect("welcome") {
             Said::Welcome(welcome) => welcome
                 .committed
@@ -134,14 +136,33 @@ impl Agent {
     }
 
     async fn acked(&mut self) -> u64 {
-        match self.hear().await.expect("an acknowledgement") {
-            Said::Ack(ack) => ack.committed_seq,
-            Said::Welcome(welcome) => panic!("welcome twice: {welcome:?}"),
-        }
+        acked(&mut self.from).await
     }
 }
 
-fn batch(seqs: std::ops::RangeInclusive<u64>) -> Batch {
+pub async fn say(to: &mpsc::Sender<AgentMessage>, kind: Kind) {
+    to.send(AgentMessage { kind: Some(kind) })
+        .await
+        .expect("the stream is open");
+}
+
+async fn hear(from: &mut Streaming<AggregatorMessage>) -> Result<Said, Refusal> {
+    let message = tokio::time::timeout(WITHIN, from.message())
+        .await
+        .expect("an answer in time")?;
+    Ok(message
+        .and_then(|message| message.kind)
+        .expect("the stream goes on"))
+}
+
+pub async fn acked(from: &mut Streaming<AggregatorMessage>) -> u64 {
+    match hear(from).await.expect("an acknowledgement") {
+        Said::Ack(ack) => ack.committed_seq,
+        Said::Welcome(welcome) => panic!("welcome twice: {welcome:?}"),
+    }
+}
+
+pub fn batch_of(seqs: std::ops::RangeInclusive<u64>) -> Batch {
     let records = usize::try_from(seqs.end() - seqs.start() + 1).expect("few");
     let rows: RecordBatch = rows(Signal::Spans, seqs.start() * 2, records * 2, now());
     let encoded = payload::encode(&rows, 1).expect("encodes");
@@ -166,13 +187,13 @@ async fn rows_are_acknowledged_when_they_are_committed_and_stored_once_when_sent
     let running = run(&directory).await;
     let mut agent = connect(&running, hello(1)).await;
     assert!(agent.welcome().await.iter().all(|(_, seq)| *seq == 0));
-    agent.say(Kind::Batch(batch(1..=3))).await;
+    agent.say(Kind::Batch(batch_of(1..=3))).await;
     agent.say(Kind::Flush(Flush {})).await;
     assert_eq!(agent.acked().await, 3);
     assert_eq!(count(&running.store, Signal::Spans), (6, 0));
-    agent.say(Kind::Batch(batch(2..=3))).await;
+    agent.say(Kind::Batch(batch_of(2..=3))).await;
     assert_eq!(agent.acked().await, 3, "what came again is acknowledged again");
-    agent.say(Kind::Batch(batch(3..=5))).await;
+    agent.say(Kind::Batch(batch_of(3..=5))).await;
     agent.say(Kind::Flush(Flush {})).await;
     assert_eq!(agent.acked().await, 5);
     assert_eq!(count(&running.store, Signal::Spans), (10, 0));
@@ -189,7 +210,7 @@ async fn the_end_of_the_process_commits_and_acknowledges_what_is_in_memory() {
     let running = run(&directory).await;
     let mut agent = connect(&running, hello(1)).await;
     agent.welcome().await;
-    agent.say(Kind::Batch(batch(1..=3))).await;
+    agent.say(Kind::Batch(batch_of(1..=3))).await;
     while count(&running.store, Signal::Spans) != (0, 6) {
         tokio::task::yield_now().await;
     }
@@ -214,7 +235,7 @@ async fn a_bad_batch_costs_its_own_stream_only() {
     bad.welcome().await;
     let corrupt = Batch {
         payload: b"not zstd".to_vec().into(),
-        ..batch(1..=3)
+        ..batch_of(1..=3)
     };
     bad.say(Kind::Batch(corrupt)).await;
     let refusal = bad.hear().await.expect_err("refused");
@@ -222,7 +243,7 @@ async fn a_bad_batch_costs_its_own_stream_only() {
     assert!(refusal.message().contains("spans"), "{}", refusal.message());
     let bomb = Batch {
         uncompressed_bytes: u32::MAX,
-        ..batch(1..=3)
+        ..batch_of(1..=3)
     };
     let mut bad = connect(&running, hello(2)).await;
     bad.welcome().await;
@@ -231,7 +252,7 @@ async fn a_bad_batch_costs_its_own_stream_only() {
         bad.hear().await.expect_err("refused").code(),
         Code::InvalidArgument
     );
-    good.say(Kind::Batch(batch(1..=3))).await;
+    good.say(Kind::Batch(batch_of(1..=3))).await;
     good.say(Kind::Flush(Flush {})).await;
     assert_eq!(good.acked().await, 3);
     drop((good, bad));
@@ -282,7 +303,7 @@ async fn the_newer_of_two_streams_of_one_agent_wins() {
     let mut newer = connect(&running, hello(1)).await;
     newer.welcome().await;
     assert_eq!(older.hear().await.expect_err("replaced").code(), Code::Aborted);
-    newer.say(Kind::Batch(batch(1..=1))).await;
+    newer.say(Kind::Batch(batch_of(1..=1))).await;
     newer.say(Kind::Flush(Flush {})).await;
     assert_eq!(newer.acked().await, 1);
     drop((older, newer));

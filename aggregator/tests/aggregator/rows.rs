@@ -95,14 +95,18 @@ pub fn incoming(signal: Signal, agent: AgentId, seqs: std::ops::RangeInclusive<u
     }
 }
 
-pub async fn open(url: &Url) -> Store {
-    let config = StoreConfig {
+/// Nothing is committed unless somebody asks.
+pub fn store_config(url: &Url) -> StoreConfig {
+    StoreConfig {
         url: url.clone(),
         commit_interval: Duration::from_secs(3_600),
         commit_bytes: 64 << 20,
-    };
+    }
+}
+
+pub async fn open(url: &Url) -> Store {
     let metrics = StoreMetrics::new(&Registry::new()).expect("a registry of its own");
-    Store::open(&config, Clock::system(), metrics)
+    Store::open(&store_config(url), Clock::system(), metrics)
         .await
         .expect("the store opens")
 }
