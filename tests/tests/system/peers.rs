@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use meridian_proto::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use system_tests::agent::{Agent, AgentSpec};
 use system_tests::aggregator::{Aggregator, AggregatorSpec};
 use system_tests::lab::{self, Lab};
@@ -263,6 +263,108 @@ fn delta_and_parquet_readers_that_are_not_ours_read_the_tables() {
         ensure!(
             read["spans"]["attributes"] == told.acknowledged[0],
             "attributes are missing: {read}"
+        );
+        Ok(())
+    });
+}
+
+/// What was sent by hand, the last request of its signal, at a place in OTLP JSON.
+fn sent_by_hand<'a>(sent: &'a Value, pointer: &str) -> Result<&'a Value> {
+    let signal = pointer.split('/').nth(1).context("a signal")?;
+    let last = sent[signal].as_array().and_then(|requests| requests.last());
+    let rest = pointer
+        .strip_prefix(&format!("/{signal}"))
+        .context("a signal first")?;
+    last.and_then(|request| request.pointer(rest))
+        .with_context(|| format!("{pointer} was not sent"))
+}
+
+/// Whether it is the second and microsecond of that moment, as Python writes them: without a
+/// fraction where there is none.
+fn is_time(time: &str, nanos: i64) -> bool {
+    let (second, micros) = (nanos / 1_000_000_000 % 60, nanos / 1000 % 1_000_000);
+    let expected = match micros {
+        0 => format!(":{second:02}+00:00"),
+        _ => format!(":{second:02}.{micros:06}+00:00"),
+    };
+    time.ends_with(&expected)
+}
+
+/// Rows of a table as one reader found them, against what was sent.
+fn check_by_hand(read: &Value, sent: &Value) -> Result<()> {
+    let span = sent_by_hand(sent, "/traces/resourceSpans/0/scopeSpans/0/spans/0")?;
+    let row = &read["spans"][0];
+    ensure!(row["trace_id"] == span["traceId"], "{row}");
+    let nanos: i64 = span["startTimeUnixNano"].as_str().context("a time")?.parse()?;
+    ensure!(row["start_time_ns"] == nanos % 1000, "{row}");
+    let time = row["start_time"].as_str().context("a time")?;
+    ensure!(is_time(time, nanos), "{time} is not {nanos}");
+    ensure!(
+        row["duration_ns"] == -5 && row["dropped_links_count"] == u32::MAX,
+        "{row}"
+    );
+    for attributes in [
+        &row["attributes"],
+        &row["events"][0]["attributes"],
+        &row["links"][0]["attributes"],
+    ] {
+        let pairs = attributes.as_array().context("a map")?;
+        for pair in [
+            json!(["bytes", "AAE="]),
+            json!(["twice", "again"]),
+            json!(["no value", null]),
+        ] {
+            ensure!(pairs.contains(&pair), "{pair} is not in {attributes}");
+        }
+    }
+    ensure!(
+        row["events"].as_array().map(Vec::len) == Some(2) && row["events"][0]["name"] == "e",
+        "{row}"
+    );
+    let link = &row["links"][0];
+    ensure!(
+        link["trace_id"] == span["links"][0]["traceId"] && link["flags"] == -1,
+        "{link}"
+    );
+    let log = &read["logs"][0];
+    ensure!(log["trace_id"] == span["traceId"], "{log}");
+    ensure!(
+        log["body"].as_str().is_some_and(|body| body.contains("$kvlist")),
+        "{log}"
+    );
+    let point = &read["metrics"][0];
+    ensure!(
+        point["explicit_bounds"] == json!([-1.0, 1e300]) && point["bucket_counts"] == json!([1, 2, 3]),
+        "{point}"
+    );
+    let exemplar = &point["exemplars"][1];
+    ensure!(
+        exemplar["value_int"] == i64::MIN && exemplar["trace_id"].is_null(),
+        "{exemplar}"
+    );
+    ensure!(point["exemplars"][0]["trace_id"] == span["traceId"], "{point}");
+    Ok(())
+}
+
+#[test]
+fn readers_that_are_not_ours_read_the_values_of_every_type() {
+    lab::run(|lab| async move {
+        let (aggregator, agent) = system(&lab).await?;
+        let (endpoint, capture) = (agent.grpc().to_string(), lab.path("capture.json"));
+        let arguments = ["grpc", &endpoint, capture.to_str().context("a UTF-8 path")?];
+        peers::python(&lab, "sdk_sends_everything.py", &arguments, VISIBLE_WITHIN * 2).await?;
+        agent.drained(VISIBLE_WITHIN).await?;
+        let sent: Value = serde_json::from_slice(&std::fs::read(&capture)?)?;
+        let store = aggregator.store();
+        let arguments = [store.to_str().context("a UTF-8 path")?, "--by-hand"];
+        let printed = peers::python(&lab, "read_tables.py", &arguments, VISIBLE_WITHIN * 2).await?;
+        let read: Value = serde_json::from_str(printed.lines().last().context("an answer")?)?;
+        for reader in ["deltalake", "duckdb"] {
+            check_by_hand(&read[reader], &sent).with_context(|| reader.to_owned())?;
+        }
+        ensure!(
+            read["deltalake"] == read["duckdb"],
+            "the readers disagree: {read}"
         );
         Ok(())
     });
