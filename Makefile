@@ -1,12 +1,13 @@
 # The commands of this project; each says what it does while it takes long.
 # CONTRIBUTING.md describes them, and the variables that they heed.
 
-.PHONY: help demo test lint
+.PHONY: help demo test lint bench
 
 help:
 	@echo "make demo   three regions, instrumented applications and live answers on this machine"
 	@echo "make test   install what the tests need and run everything"
 	@echo "make lint   formatting, clippy, dependency rules"
+	@echo "make bench  cost and speed beside Rotel and the Collector; PART=agent for one part of it"
 
 demo:
 	@scripts/demo
@@ -16,3 +17,6 @@ test:
 
 lint:
 	@scripts/lint
+
+bench:
+	@scripts/bench $(PART)

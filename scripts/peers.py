@@ -1,6 +1,6 @@
 """Installs the real peers of the tests and the demo, once, by name, into the cache.
 
-    peers.py demo | test | cargo-deny
+    peers.py demo | test | bench | cargo-deny
 
 Writes CARGO_TARGET_DIR/peers.json: where each peer is, and which were left out and why.
 The system tests read it. Installs nothing outside MERIDIAN_CACHE.
@@ -107,25 +107,43 @@ def minio():
 
 
 def collector():
-    """A stock Collector, built from its core modules with its own builder."""
+    """A stock Collector, built from its core modules and the storage of its persistent queue."""
     version = VERSION["COLLECTOR"]
     path, marker = GO_BIN / "otelcol", GO_BIN / ".otelcol.installed"
-    if path.exists() and installed(marker, version):
+    wanted = f"{version} with filestorage"
+    if path.exists() and installed(marker, wanted):
         return path
     builder = go_tool("builder", "go.opentelemetry.io/collector/cmd/builder", version, "half a minute")
     say(f"building the OpenTelemetry Collector {version} (a minute or two)")
     core = "go.opentelemetry.io/collector"
+    contrib = "github.com/open-telemetry/opentelemetry-collector-contrib"
     with tempfile.TemporaryDirectory() as folder:
         manifest = pathlib.Path(folder) / "builder.yaml"
         manifest.write_text("\n".join([
             f"dist: {{name: otelcol, output_path: {folder}/out, version: {version[1:]}}}",
             f"receivers: [{{gomod: {core}/receiver/otlpreceiver {version}}}]",
             f"exporters: [{{gomod: {core}/exporter/otlpexporter {version}}},"
-            f" {{gomod: {core}/exporter/otlphttpexporter {version}}}]", ""]))
+            f" {{gomod: {core}/exporter/otlphttpexporter {version}}}]",
+            f"extensions: [{{gomod: {contrib}/extension/storage/filestorage {version}}}]", ""]))
         run([str(builder), f"--config={manifest}"], "builder",
             env={**os.environ, "CGO_ENABLED": "0"})
-        shutil.copy(pathlib.Path(folder) / "out" / "otelcol", path)
-    marker.write_text(version)
+        # A Collector that runs keeps its file.
+        shutil.copy(pathlib.Path(folder) / "out" / "otelcol", f"{path}.new")
+        os.replace(f"{path}.new", path)
+    marker.write_text(wanted)
+    return path
+
+
+def rotel():
+    """The binary in Rotel's Python package; nothing of Python runs."""
+    wanted, folder = f"rotel=={VERSION['ROTEL']}", CACHE / "rotel"
+    path, marker = folder / "rotel" / "rotel-agent", folder / "installed"
+    if not (path.exists() and installed(marker, wanted)):
+        say(f"installing {wanted} (seconds)")
+        run([sys.executable, "-m", "venv", str(folder / "venv")], "python3 -m venv")
+        run([str(folder / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--upgrade",
+             "--disable-pip-version-check", "--no-deps", "--target", str(folder), wanted], "pip install")
+        marker.write_text(wanted)
     return path
 
 
@@ -141,16 +159,30 @@ def cargo_deny():
     return path
 
 
-def install_for_tests():
-    peers, left_out = {"python": str(python_environment())}, {}
-    for name, install in [("telemetrygen", telemetrygen), ("otelcol", collector), ("minio", minio)]:
+def write_peers(required, optional):
+    """Also keeps what an earlier run for another purpose has found."""
+    path = TARGET / "peers.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    peers, left_out = known.get("peers", {}) | required, known.get("left_out", {})
+    for name, install in optional:
+        peers.pop(name, None)
+        left_out.pop(name, None)
         try:
             peers[name] = str(install())
         except Unavailable as reason:
             left_out[name] = str(reason)
             say(f"left out: {name}: {reason}")
     TARGET.mkdir(parents=True, exist_ok=True)
-    (TARGET / "peers.json").write_text(json.dumps({"peers": peers, "left_out": left_out}, indent=1))
+    path.write_text(json.dumps({"peers": peers, "left_out": left_out}, indent=1))
+
+
+def install_for_tests():
+    write_peers({"python": str(python_environment())},
+                [("telemetrygen", telemetrygen), ("otelcol", collector), ("minio", minio)])
+
+
+def install_for_benchmark():
+    write_peers({}, [("rotel", rotel), ("otelcol", collector)])
 
 
 def main():
@@ -158,7 +190,8 @@ def main():
     with open(CACHE / ".lock", "w") as lock:
         # Two checkouts may install at the same time; the second waits and finds all there.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        {"demo": python_environment, "test": install_for_tests, "cargo-deny": cargo_deny}[sys.argv[1]]()
+        {"demo": python_environment, "test": install_for_tests, "bench": install_for_benchmark,
+         "cargo-deny": cargo_deny}[sys.argv[1]]()
 
 
 if __name__ == "__main__":

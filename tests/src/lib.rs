@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod aggregator;
 pub mod answers;
+pub mod bench;
 pub mod fake_agent;
 pub mod lab;
 pub mod ledger;

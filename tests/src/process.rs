@@ -11,6 +11,18 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait::eventually;
 
+/// Of the times in `/proc/PID/stat`: USER_HZ is 100 wherever Linux runs today.
+const MILLIS_PER_TICK: u64 = 10;
+
+/// CPU time of a process, all its threads together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cpu {
+    /// In the process itself.
+    pub user: Duration,
+    /// In the kernel for it.
+    pub system: Duration,
+}
+
 /// A started process; it is killed when this is dropped.
 pub struct Process {
     name: String,
@@ -93,6 +105,21 @@ impl Process {
         Ok(kib * 1024)
     }
 
+    /// The CPU time that the process has used.
+    pub fn cpu(&self) -> Result<Cpu> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name in parentheses may hold blanks; what follows it begins with field 3.
+        let (_, fields) = stat.rsplit_once(") ").context("a name in parentheses")?;
+        let ticks = |field: usize| -> Result<Duration> {
+            let value = fields.split(' ').nth(field - 3).context("a short line")?;
+            Ok(Duration::from_millis(value.parse::<u64>()? * MILLIS_PER_TICK))
+        };
+        Ok(Cpu {
+            user: ticks(14)?,
+            system: ticks(15)?,
+        })
+    }
+
     /// Everything that the process has printed.
     pub fn log(&self) -> Result<String> {
         Ok(std::fs::read_to_string(&self.log)?)
@@ -107,11 +134,12 @@ impl Drop for Process {
     }
 }
 
-/// The folder with the binaries: the parent of `deps`, where the test executable lies.
+/// The folder with the binaries: a test executable lies in `deps` below it, the benchmark in it.
 pub(crate) fn build_folder() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent);
-    Ok(folder
-        .context("the test executable lies in target/debug/deps")?
-        .to_owned())
+    let executable = std::env::current_exe()?;
+    let folder = executable.parent().context("an executable lies in a folder")?;
+    Ok(match folder.parent() {
+        Some(parent) if folder.ends_with("deps") => parent.to_owned(),
+        _ => folder.to_owned(),
+    })
 }

@@ -1,0 +1,171 @@
+//! The processes that are measured, each with a fresh folder and an empty far side.
+//!
+//! Peers run as their documentation has them, with gzip out, and block instead of dropping
+//! where they can: a target that loses items would look cheap.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::agent::{Agent, AgentSpec};
+use crate::bench::{otlp_sink, row_sink};
+use crate::lab::Lab;
+use crate::peers;
+use crate::ports::free_address;
+use crate::process::Process;
+use crate::wait::eventually;
+
+const LISTENS_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a far side has received.
+#[derive(Debug, Default)]
+pub struct Delivered {
+    items: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Delivered {
+    /// Counts one message.
+    pub fn add(&self, items: u64, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.items.fetch_add(items, Ordering::Relaxed);
+    }
+
+    /// Items and bytes until now.
+    pub fn so_far(&self) -> (u64, u64) {
+        (
+            self.items.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Our agent.
+    Agent,
+    /// Rotel.
+    Rotel,
+    /// The Collector with its queue in memory.
+    Collector,
+    /// The Collector with its queue on disk, and fsync.
+    CollectorDurable,
+}
+
+impl Kind {
+    /// All of them, ours first.
+    pub const ALL: [Self; 4] = [Self::Agent, Self::Rotel, Self::Collector, Self::CollectorDurable];
+
+    /// How the table names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "meridian-agent (fsynced spool)",
+            Self::Rotel => "Rotel (gzip, memory only)",
+            Self::Collector => "Collector (gzip, memory only)",
+            Self::CollectorDurable => "Collector (gzip, persistent queue, fsync)",
+        }
+    }
+}
+
+/// A running target and its far side.
+pub struct Target {
+    /// Where it takes OTLP over gRPC.
+    pub grpc: SocketAddr,
+    /// What its far side has received.
+    pub delivered: Arc<Delivered>,
+    running: Running,
+    _serving: JoinSet<()>,
+}
+
+enum Running {
+    Agent(Box<Agent>),
+    Peer(Process),
+}
+
+impl Target {
+    /// Starts it; `None` if this machine cannot have it.
+    pub async fn start(lab: &Arc<Lab>, kind: Kind) -> Result<Option<Self>> {
+        let mut serving = JoinSet::new();
+        let delivered = Arc::new(Delivered::default());
+        let (grpc, running) = if kind == Kind::Agent {
+            let sink = row_sink::listen(&mut serving, Arc::clone(&delivered));
+            let agent = Agent::start(lab, AgentSpec::new("agent", "eu-central-1", sink)).await?;
+            (agent.grpc(), Running::Agent(Box::new(agent)))
+        } else {
+            let sink = otlp_sink::listen(&mut serving, Arc::clone(&delivered)).await?;
+            let grpc = free_address();
+            let Some(mut command) = command(lab, kind, grpc, sink)? else {
+                return Ok(None);
+            };
+            let process = Process::start(kind.name(), &mut command, &lab.path("peer.log"))?;
+            eventually(LISTENS_WITHIN, kind.name(), || async {
+                TcpStream::connect(grpc).await.context("it does not listen")
+            })
+            .await?;
+            (grpc, Running::Peer(process))
+        };
+        Ok(Some(Self {
+            grpc,
+            delivered,
+            running,
+            _serving: serving,
+        }))
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        match &mut self.running {
+            Running::Agent(agent) => &mut agent.process,
+            Running::Peer(process) => process,
+        }
+    }
+}
+
+fn command(lab: &Lab, kind: Kind, grpc: SocketAddr, sink: SocketAddr) -> Result<Option<Command>> {
+    let name = if kind == Kind::Rotel { "rotel" } else { "otelcol" };
+    let Some(path) = peers::find(name)? else {
+        return Ok(None);
+    };
+    let mut command = Command::new(path);
+    if kind == Kind::Rotel {
+        command.arg("start");
+        command.arg(format!("--otlp-grpc-endpoint={grpc}"));
+        command.arg(format!("--otlp-http-endpoint={}", free_address()));
+        command.arg(format!("--otlp-exporter-endpoint=http://{sink}"));
+        command.arg("--otlp-exporter-compression=gzip");
+    } else {
+        let is_durable = kind == Kind::CollectorDurable;
+        let queue = lab.path("queue");
+        std::fs::create_dir_all(&queue)?;
+        let yaml = collector_yaml(grpc, sink, is_durable.then(|| queue.display().to_string()));
+        command.arg("--config").arg(lab.write("collector.yaml", &yaml)?);
+    }
+    Ok(Some(command))
+}
+
+fn collector_yaml(grpc: SocketAddr, sink: SocketAddr, queue: Option<String>) -> String {
+    let (storage, extensions, service) = match queue {
+        None => ("", String::new(), ""),
+        Some(folder) => (
+            ", storage: file_storage",
+            format!("extensions: {{ file_storage: {{ directory: {folder}, fsync: true }} }}\n"),
+            "  extensions: [file_storage]\n",
+        ),
+    };
+    let pipeline = "{ receivers: [otlp], exporters: [otlp_grpc] }";
+    format!(
+        "receivers: {{ otlp: {{ protocols: {{ grpc: {{ endpoint: \"{grpc}\" }} }} }} }}\n\
+         exporters:\n  otlp_grpc:\n    endpoint: \"{sink}\"\n    tls: {{ insecure: true }}\n\
+         \x20   compression: gzip\n    sending_queue: {{ block_on_overflow: true{storage} }}\n\
+         {extensions}service:\n{service}\
+         \x20 telemetry: {{ metrics: {{ level: none }} }}\n\
+         \x20 pipelines: {{ traces: {pipeline}, logs: {pipeline}, metrics: {pipeline} }}\n"
+    )
+}
