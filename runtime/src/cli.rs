@@ -124,6 +124,11 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Usage
                     return Err(UsageError::Twice);
                 }
             }
+            Some(joined) if let Some(value) = joined.strip_prefix("--config=") => {
+                if path.replace(PathBuf::from(value)).is_some() {
+                    return Err(UsageError::Twice);
+                }
+            }
             _ => return Err(UsageError::Unknown(argument)),
         }
     }
@@ -172,6 +177,7 @@ mod tests {
     #[test]
     fn a_configuration_is_run_or_checked() {
         assert_eq!(parsed(&["--config", "a.yaml"]), Ok(Command::Run("a.yaml".into())));
+        assert_eq!(parsed(&["--config=a.yaml"]), Ok(Command::Run("a.yaml".into())));
         assert_eq!(
             parsed(&["--check", "--config", "a.yaml"]),
             Ok(Command::Check("a.yaml".into()))

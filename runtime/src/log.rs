@@ -42,6 +42,8 @@ pub fn init() -> Result<(), LogError> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // It would say so on standard error, and panic because that is what cannot be written.
+        .log_internal_errors(false)
         .with_ansi(io::stderr().is_terminal());
     let started = match format {
         Format::Text => try_init(lines.finish()),

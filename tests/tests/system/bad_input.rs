@@ -15,7 +15,9 @@ use system_tests::aggregator::{Aggregator, AggregatorSpec};
 use system_tests::fake_agent::{FakeAgent, hello};
 use system_tests::lab::{self, Lab};
 use system_tests::otlp::{self, now_unix_nanos};
+use system_tests::ports::free_address;
 use system_tests::process::Process;
+use system_tests::wait::eventually;
 
 const VISIBLE_WITHIN: Duration = Duration::from_secs(30);
 const PROTOBUF: &str = "application/x-protobuf";
@@ -223,6 +225,34 @@ fn every_fault_of_a_configuration_is_told_at_once_with_its_line() {
         ] {
             ensure!(told.contains(part), "`{part}` is not in:\n{told}");
         }
+        Ok(())
+    });
+}
+
+#[test]
+fn an_agent_whose_log_cannot_be_written_goes_on_and_ends_when_it_is_told_to() {
+    lab::run(|lab| async move {
+        let admin = free_address();
+        let yaml = format!(
+            "region: r\ncluster: c\nnode: n\nreceivers: {{ otlp: {{ grpc: {}, http: {} }} }}\n\
+             spool: {{ path: {} }}\nexporters: {{ aggregator: {{ endpoint: \"http://{}\" }} }}\n\
+             admin: {{ listen: {admin} }}\nshutdown_timeout: 2s\n",
+            free_address(),
+            free_address(),
+            lab.path("spool").display(),
+            free_address(),
+        );
+        let mut command = Command::new(Process::binary("meridian-agent")?);
+        command.arg("--config").arg(lab.write("agent.yaml", &yaml)?);
+        let mut process = Process::start("meridian-agent", &mut command, Path::new("/dev/full"))?;
+        eventually(VISIBLE_WITHIN, "the agent is ready", || async {
+            Ok(reqwest::get(format!("http://{admin}/readyz"))
+                .await?
+                .error_for_status()?)
+        })
+        .await?;
+        let status = process.terminate(Duration::from_secs(20)).await?;
+        ensure!(status.success(), "{status}");
         Ok(())
     });
 }
