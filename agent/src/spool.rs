@@ -24,7 +24,8 @@
 //! hashes                      blocks: "MHsh", crc of 8.., count u64, then per request
 //!                             hash u128, seq u64, time u64
 //! NNNNNNNNNNNNNNNNNNNN.seg    a segment, named by its first sequence, 20 digits
-//! *.seg.bad                   a segment that could not be read; for people, never touched again
+//! *.seg.bad                   a segment that could not be read; for people, never touched again.
+//!                             One of a later version is not damage: the spool is not opened
 //! *.tmp                       being made; removed when the spool is opened
 //! ```
 //!

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,6 +49,9 @@ pub trait DiskFile: Send + Sync {
     fn truncate(&self, bytes: u64) -> io::Result<()>;
     /// The length.
     fn bytes(&self) -> io::Result<u64>;
+    /// Whether the file still has a name. One that was deleted while it is open takes writes as
+    /// before, and they end with the process.
+    fn is_linked(&self) -> io::Result<bool>;
 }
 
 /// Reads a whole small file; `None` if it is not there.
@@ -193,5 +196,9 @@ impl DiskFile for RealFile {
 
     fn bytes(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn is_linked(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.nlink() > 0)
     }
 }

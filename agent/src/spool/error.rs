@@ -39,6 +39,19 @@ pub enum SpoolError {
         /// The spool's directory.
         path: PathBuf,
     },
+    /// A later release has left records in a format that this one does not know.
+    #[error(
+        "{path} was written by a later release: it has version {version}, this release reads version \
+         {version_known}; run that release until it has delivered the spool, or move the file away"
+    )]
+    Later {
+        /// The segment.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+        /// The version that this release writes.
+        version_known: u32,
+    },
     /// A file operation failed.
     #[error("cannot {action} {path}")]
     Io {

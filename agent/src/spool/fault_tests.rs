@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::bench::*;
+use super::disk::RealDisk;
 use super::simulated::Operation;
 use super::*;
 
@@ -197,4 +198,83 @@ fn a_segment_that_cannot_be_read_now_is_not_set_aside() {
     bench.disk.heal();
     bench.reopen();
     assert_eq!(bench.seqs(), [1]);
+}
+
+#[test]
+fn what_is_deleted_under_the_spool_is_refused_and_what_was_answered_is_still_delivered() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = SpoolConfig::new(dir.path().join("spool"));
+    let exporters = ["a".to_owned()];
+    let (shared, mut writer) =
+        open_parts(Arc::new(RealDisk), config.clone(), Clock::system(), &exporters).expect("opens");
+    let mut append = |body: &[u8]| writer.commit(vec![spans(body)]).pop().expect("one answer");
+    append(b"before").expect("room");
+    let segment = shared.index.lock().segments[0].path.clone();
+    std::fs::remove_file(&segment).expect("is there");
+    append(b"into nowhere").expect_err("the segment is gone");
+    assert!(
+        append(b"after").is_ok(),
+        "the directory is there, so a new segment is"
+    );
+
+    std::fs::remove_dir_all(&config.path).expect("is there");
+    std::fs::create_dir(&config.path).expect("an empty one by its name");
+    append(b"into nowhere").expect_err("the segment is gone");
+    let answer = append(b"into another's").expect_err("the directory is another");
+    let AppendError::Failed(error) = answer else {
+        panic!("{answer}")
+    };
+    assert!(error.to_string().contains("restart the agent"), "{error}");
+
+    let durable = shared.durable.subscribe();
+    let reader = Reader {
+        shared: Arc::clone(&shared),
+        durable,
+    };
+    let records = reader.read(Signal::Spans, 0, u32::MAX, usize::MAX);
+    let bodies: Vec<_> = records
+        .expect("readable")
+        .into_iter()
+        .map(|record| record.body)
+        .collect();
+    assert_eq!(bodies, [&b"before"[..], b"after"]);
+    for signal in Signal::ALL {
+        shared.index.lock().advance("a", signal, 100);
+    }
+    writer.reclaim();
+    assert_eq!(
+        shared.index.lock().segments.len(),
+        1,
+        "delivered segments are let go"
+    );
+}
+
+#[test]
+fn a_spool_of_a_later_release_is_refused_and_left_as_it_is() {
+    let mut bench = Bench::new(|_| {});
+    bench.append(spans(b"accepted")).expect("room");
+    bench.writer().close();
+    let newest = bench.segments().pop().expect("a segment");
+    bench.disk.damage(&newest, |bytes| {
+        bytes[8] = 2;
+        let crc = crc32c::crc32c(&bytes[..60]);
+        bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+    });
+    bench.open = None;
+    let disk = Arc::new(bench.disk.clone());
+    let error = open_parts(disk, bench.config.clone(), bench.clock.clone(), &bench.exporters)
+        .err()
+        .expect("refused");
+    assert!(
+        matches!(
+            error,
+            SpoolError::Later {
+                version: 2,
+                version_known: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(bench.segments(), [newest]);
 }

@@ -83,6 +83,11 @@ impl Alive {
         Ok(())
     }
 
+    /// Whether the file is still in the directory.
+    pub fn is_linked(&self) -> io::Result<bool> {
+        self.file.is_linked()
+    }
+
     /// Makes the signs durable.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync()

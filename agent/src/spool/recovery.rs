@@ -210,6 +210,13 @@ impl<'a> Segments<'a> {
         for (position, seq) in seqs.iter().enumerate() {
             let path = self.dir.join(segment::file_name(*seq));
             match self.recover_one(&path, *seq, seqs.get(position + 1).copied()) {
+                Err(why) if let Some(version) = later_version(&why) => {
+                    return Err(SpoolError::Later {
+                        path,
+                        version,
+                        version_known: segment::VERSION,
+                    });
+                }
                 Err(why) if is_damage(&why) => self
                     .set_aside(&path, *seq, &why)
                     .map_err(|source| fault("set aside", &path, source))?,
@@ -301,6 +308,15 @@ fn is_damage(error: &io::Error) -> bool {
     error
         .raw_os_error()
         .is_none_or(|code| code == rustix::io::Errno::IO.raw_os_error())
+}
+
+/// The version of a sound segment that this release cannot read. What it holds was accepted, so
+/// it must not be left behind as damage is.
+fn later_version(error: &io::Error) -> Option<u32> {
+    match error.get_ref()?.downcast_ref()? {
+        segment::NotASegment::Version(version) => Some(*version),
+        _ => None,
+    }
 }
 
 /// The most records that so many bytes can have held.

@@ -15,7 +15,7 @@ use super::record::field;
 /// Bytes of a segment's header; the first record begins after it.
 pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
 const MAGIC: [u8; 8] = *b"MerSpool";
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 const EXTENSION: &str = ".seg";
 
 /// What a segment's header says.
@@ -71,12 +71,13 @@ impl SegmentHeader {
         if bytes[0..8] != MAGIC {
             return Err(NotASegment::Magic);
         }
+        // Every version keeps these two and the checksum where they are.
+        if u32::from_le_bytes(field(bytes, 60)) != crc32c::crc32c(&bytes[..60]) {
+            return Err(NotASegment::Damaged);
+        }
         let version = u32::from_le_bytes(field(bytes, 8));
         if version != VERSION {
             return Err(NotASegment::Version(version));
-        }
-        if u32::from_le_bytes(field(bytes, 60)) != crc32c::crc32c(&bytes[..60]) {
-            return Err(NotASegment::Damaged);
         }
         Ok(SegmentHeader {
             identity: AgentId::from_slice(&bytes[16..32]).ok_or(NotASegment::Damaged)?,
@@ -141,6 +142,8 @@ mod tests {
         assert_eq!(SegmentHeader::decode(&bytes).expect("own header"), header);
         let mut newer = bytes;
         newer[8] = 2;
+        let crc = crc32c::crc32c(&newer[..60]);
+        newer[60..].copy_from_slice(&crc.to_le_bytes());
         assert!(matches!(
             SegmentHeader::decode(&newer),
             Err(NotASegment::Version(2))

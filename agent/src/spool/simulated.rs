@@ -295,6 +295,10 @@ impl DiskFile for SimulatedFile {
         Ok(())
     }
 
+    fn is_linked(&self) -> io::Result<bool> {
+        Ok(true)
+    }
+
     fn truncate(&self, bytes: u64) -> io::Result<()> {
         self.disk.attempt(Operation::Truncate, Some(self.life))?;
         let length = usize::try_from(bytes).map_err(io::Error::other)?;

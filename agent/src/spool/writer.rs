@@ -63,6 +63,8 @@ pub(super) struct Writer {
     group: Group,
     /// The disk's last operation for a record failed; logged once until one succeeds.
     failing: bool,
+    /// Cursors or a sign of life could not be written; logged once until they can.
+    losing_marks: bool,
     _lock: Box<dyn Send>,
 }
 
@@ -94,6 +96,7 @@ impl Writer {
             next_seq,
             group: Group::default(),
             failing: false,
+            losing_marks: false,
             _lock: lock,
         }
     }
@@ -214,9 +217,15 @@ impl Writer {
         }
         active.file.write_at(&mut parts, active.bytes)?;
         if self.config.fsync {
-            active.file.sync()
-        } else {
+            active.file.sync()?;
+        }
+        if active.file.is_linked()? {
             Ok(())
+        } else {
+            Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the segment was deleted while it was in use",
+            ))
         }
     }
 
@@ -260,7 +269,10 @@ impl Writer {
         if clean {
             kept = kept.and(self.alive.sync());
         }
-        if let Err(error) = kept {
+        let was_losing = std::mem::replace(&mut self.losing_marks, kept.is_err());
+        if let Err(error) = kept
+            && !was_losing
+        {
             tracing::warn!(%error, path = %self.config.path.display(), "cannot write the spool's cursors or sign of life");
         }
     }

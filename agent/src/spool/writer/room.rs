@@ -113,6 +113,13 @@ impl Writer {
 
     /// Makes the next segment, named by the next sequence, durable under its name.
     fn begin_segment(&mut self, capacity_bytes: u64) -> io::Result<()> {
+        if !self.alive.is_linked()? {
+            // A new directory by the same name may be another agent's by now.
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the spool's directory was deleted while it was in use; restart the agent",
+            ));
+        }
         let salt = rand::random();
         let header = SegmentHeader {
             identity: self.shared.identity,
@@ -181,7 +188,11 @@ impl Writer {
             }
             saved => saved?,
         }
-        self.disk.remove(&path)?;
+        match self.disk.remove(&path) {
+            // Somebody else was faster; it was to go anyway.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
         self.shared.index.lock().segments.pop_front();
         Ok(())
     }
