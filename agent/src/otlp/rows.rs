@@ -5,8 +5,9 @@
 //!          context      context   own columns
 //!          once each, appended for all rows of the scope at once
 //! ```
-//! A body is verified as a whole before the first column grows, so a corrupt one leaves no
-//! half row behind. Nothing is decided here about what is acceptable; [`super::check`] does.
+//! What comes from the spool has passed [`super::check`], whose verdict a checksum has kept: it
+//! is not walked a second time before its columns grow. Nothing is decided here about what is
+//! acceptable.
 
 mod attributes;
 mod columns;
@@ -87,10 +88,16 @@ impl RowBuilder {
         }
     }
 
-    /// Appends the rows of one accepted request and says how many they are. After a fault
-    /// the builder is as it was.
+    /// Appends the rows of one request and says how many they are. It verifies the body first:
+    /// after a fault the builder is as it was.
     pub fn push(&mut self, body: &[u8], received_unix_nanos: u64) -> Result<u32, Malformed> {
         verify(self.signal, body)?;
+        self.push_accepted(body, received_unix_nanos)
+    }
+
+    /// The same for a body that [`super::check`] has passed. After a fault the builder may hold
+    /// half a row and must be thrown away.
+    pub fn push_accepted(&mut self, body: &[u8], received_unix_nanos: u64) -> Result<u32, Malformed> {
         let before = self.rows;
         for field in Fields::new(body, 0) {
             let field = field?;

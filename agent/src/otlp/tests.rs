@@ -39,6 +39,10 @@ fn survive(signal: Signal, bytes: &[u8]) {
         assert_eq!(rows.rows(), 0, "a refused body leaves nothing behind");
     }
     assert_eq!(rows.rows(), rows.finish().num_rows());
+    let mut rows = builder(signal);
+    if let Ok(pushed) = rows.push_accepted(bytes, 1) {
+        assert_eq!(rows.finish().num_rows(), rows_of(pushed), "columns of one length");
+    }
     drop(json_to_protobuf(signal, bytes, &limits));
 }
 

@@ -106,10 +106,10 @@ struct Filled {
     corrupt: Vec<CorruptRecord>,
 }
 
-/// Fills a builder with the rows of all records. A record that makes the builder panic leaves
+/// Fills a builder with the rows of all records. A record that the builder cannot take leaves
 /// it in an unknown state: all begins again without that record, of which there are few.
 fn fill(signal: Signal, records: &[Record], origin: &Origin) -> Filled {
-    let mut panicking: Vec<u64> = Vec::new();
+    let mut left_out: Vec<u64> = Vec::new();
     loop {
         let mut filled = Filled {
             builder: RowBuilder::new(signal, origin),
@@ -118,29 +118,30 @@ fn fill(signal: Signal, records: &[Record], origin: &Origin) -> Filled {
         };
         let unbuildable = records
             .iter()
-            .find(|record| filled.push(record, panicking.contains(&record.seq)).is_err());
+            .find(|record| filled.push(record, left_out.contains(&record.seq)).is_err());
         match unbuildable {
-            Some(record) => panicking.push(record.seq),
+            Some(record) => left_out.push(record.seq),
             None => return filled,
         }
     }
 }
 
-/// The builder panicked and cannot be used any more.
-struct Panicked;
+/// The builder cannot be used any more.
+struct Spoilt;
 
 impl Filled {
-    fn push(&mut self, record: &Record, is_left_out: bool) -> Result<(), Panicked> {
+    fn push(&mut self, record: &Record, is_left_out: bool) -> Result<(), Spoilt> {
         let rows_before = self.builder.rows();
         if !is_left_out {
             let builder = &mut self.builder;
             let pushed = catch_unwind(AssertUnwindSafe(|| {
-                builder.push(&record.body, record.received_unix_nanos)
+                builder.push_accepted(&record.body, record.received_unix_nanos)
             }));
-            let outcome = pushed.map_err(|_| Panicked)?;
+            let outcome = pushed.map_err(|_| Spoilt)?;
             if let Err(malformed) = outcome {
                 tracing::warn!(seq = record.seq, signal = %record.signal, %malformed,
                     "a record of the spool cannot be turned into rows");
+                return Err(Spoilt);
             }
         }
         let rows = u32::try_from(self.builder.rows() - rows_before).unwrap_or(u32::MAX);
