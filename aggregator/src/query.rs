@@ -16,6 +16,7 @@ mod render;
 mod run;
 mod scope;
 mod session;
+mod shape;
 mod source;
 mod suggest;
 mod table;
@@ -151,6 +152,7 @@ impl Engine {
     /// Answers one question, or says why not, before the deadline.
     pub async fn ask(&self, question: Question) -> Result<Answer, QueryError> {
         gate::check_bytes(&question.sql, &self.0.limits)?;
+        shape::check(&question.sql, &question.params)?;
         let limit = self.0.limits.query_timeout;
         tokio::time::timeout(limit, self.ask_without_deadline(question))
             .await

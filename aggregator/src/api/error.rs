@@ -126,6 +126,7 @@ impl From<QueryError> for ApiError {
 fn status_of(error: &QueryError) -> StatusCode {
     match error {
         QueryError::Empty
+        | QueryError::TooComplex { .. }
         | QueryError::NotReadOnly { .. }
         | QueryError::SeveralStatements
         | QueryError::Syntax { .. }

@@ -22,6 +22,14 @@ pub enum QueryError {
         /// The limit.
         limit: usize,
     },
+    /// The statement is so deep or so wide that planning it could end the process.
+    #[error("the statement has {what}{}", at(.place))]
+    TooComplex {
+        /// What it has too much of.
+        what: String,
+        /// Where it became too much.
+        place: Option<Place>,
+    },
     /// The statement would change something.
     #[error("{what} is refused: only questions are answered")]
     NotReadOnly {
@@ -134,6 +142,7 @@ impl QueryError {
         match self {
             QueryError::Empty => "empty_statement",
             QueryError::StatementTooLarge { .. } => "statement_too_large",
+            QueryError::TooComplex { .. } => "statement_too_complex",
             QueryError::NotReadOnly { .. } => "read_only",
             QueryError::SeveralStatements => "several_statements",
             QueryError::Syntax { .. } => "syntax",
@@ -157,6 +166,7 @@ impl QueryError {
         let text = match self {
             QueryError::Empty => "send {\"sql\": \"SELECT …\"} or the bare statement as text/plain",
             QueryError::StatementTooLarge { .. } => "put long lists of values into fewer, broader conditions",
+            QueryError::TooComplex { .. } => "ask for less at once; many values fit into one IN list",
             QueryError::NotReadOnly { .. } => "use SELECT, EXPLAIN, SHOW TABLES or DESCRIBE",
             QueryError::SeveralStatements => "send each statement in a request of its own",
             QueryError::UnknownTable { hint, .. } | QueryError::UnknownColumn { hint, .. } => hint,

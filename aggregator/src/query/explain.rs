@@ -88,12 +88,27 @@ fn explain_root(
     }
 }
 
-/// A file that failed while it was decoded, where the reader has no part in the error.
+/// A file that failed while it was decoded, where the reader has no part in the error. A
+/// filter that fails on a value while a file is read is the statement's fault, not the file's.
 fn unnamed_file(root: &DataFusionError, context: &Context<'_>) -> QueryError {
+    let message = root.strip_backtrace();
+    if let Some((_, fault)) = message.split_once("Error evaluating filter predicate: ") {
+        return QueryError::Failed {
+            message: cut(quoted(fault)),
+        };
+    }
     QueryError::DataFile {
         path: context.open_files.names(),
-        message: cut(&root.strip_backtrace()),
+        message: cut(&message),
     }
+}
+
+/// The sentence in the debug form of an error: `ArrowError(CastError("…"), Some(""))`.
+fn quoted(debug: &str) -> &str {
+    let inside = debug
+        .split_once("(\"")
+        .and_then(|(_, tail)| tail.split_once("\")"));
+    inside.map_or(debug, |(sentence, _)| sentence)
 }
 
 fn explain_syntax(error: &ParserError, sql: &str) -> QueryError {
