@@ -152,7 +152,6 @@ impl Engine {
     /// Answers one question, or says why not, before the deadline.
     pub async fn ask(&self, question: Question) -> Result<Answer, QueryError> {
         gate::check_bytes(&question.sql, &self.0.limits)?;
-        shape::check(&question.sql, &question.params)?;
         let limit = self.0.limits.query_timeout;
         tokio::time::timeout(limit, self.ask_without_deadline(question))
             .await
@@ -207,6 +206,7 @@ impl Inner {
         open_files: OpenFiles,
         rows_max: usize,
     ) -> Result<Planned, QueryError> {
+        shape::check(sql, params)?;
         let explain = |error: &DataFusionError, open_files: &OpenFiles| {
             explain::explain(error, &context(sql, open_files, &self.limits))
         };

@@ -80,7 +80,8 @@ fn note_levels(agents: &mut BTreeMap<AgentId, Agent>, config: &CoverageConfig, n
             }
             AgentState::Gone if heard_in.contains(&agent.record.region) => {
                 let before = agent.record.level_before.unwrap_or(all);
-                if heard >= before * LEVEL_BACK {
+                // Where nothing was delivered before, its return proves nothing.
+                if before > 0.0 && heard >= before * LEVEL_BACK {
                     agent.record.released = Some(now);
                 }
             }
@@ -173,7 +174,10 @@ fn gaps_of(
         .sum();
     let mut missing = Vec::new();
     for agent in members {
-        let share = share(agent.record.rate, total, expected.max(1));
+        // Who is expected no more is not counted among the others, but was one of them.
+        let rate = agent.record.rate;
+        let (own, one) = if agent.is_expected() { (0.0, 0) } else { (rate, 1) };
+        let share = share(rate, total + own, expected + one);
         let closed = agent.record.gaps.iter().map(|gap| Missing {
             from: gap.from,
             to: Some(gap.to),

@@ -300,6 +300,33 @@ fn an_agent_that_said_goodbye_is_expected_no_more_unless_something_is_left() {
 }
 
 #[test]
+fn an_agent_that_is_gone_from_an_idle_region_is_missed_because_no_traffic_proves_nothing() {
+    let mut script = script(&["eu"]);
+    script.hello(1, "eu", None);
+    script.hello(2, "eu", None);
+    script.live(100, &[1, 2], 0);
+    script.live(2_000, &[1], 0);
+    let region = script.region("eu");
+    assert_eq!((region.agents_expected, region.state), (2, RegionState::Late));
+    assert_eq!(region.complete_to, Some(at(90)));
+}
+
+#[test]
+fn the_hole_of_an_agent_that_left_is_its_share_and_not_the_whole_region() {
+    let mut script = script(&["eu"]);
+    script.hello(1, "eu", None);
+    script.hello(2, "eu", None);
+    script.live(100, &[1, 2], 10);
+    script.now = 130;
+    script.hello(2, "eu", Some(100));
+    script.live(300, &[1, 2], 10);
+    script.coverage.goodbye(id(2), 0, at(300));
+    script.live(320, &[1], 10);
+    let share = script.region("eu").gaps[0].share.expect("a share");
+    assert!((share - 0.5).abs() < 0.1, "{share}");
+}
+
+#[test]
 fn an_agent_that_is_gone_is_missed_until_the_traffic_is_back_without_it() {
     let mut script = script(&["eu"]);
     script.hello(1, "eu", None);

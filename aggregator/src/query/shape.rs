@@ -23,7 +23,8 @@ const TOKENS_MAX: usize = 25_000;
 const NESTING_MAX: usize = 48;
 /// Links on the longest way through the statement.
 const LINKS_MAX: usize = 800;
-/// Items of all lists together that are more than a literal, such as columns and sort keys.
+/// Items of all lists together, such as columns and sort keys; lists of nothing but literals,
+/// as after IN, do not count.
 const ITEMS_MAX: usize = 1_000;
 /// UNION, INTERSECT and EXCEPT.
 const SET_OPERATIONS_MAX: usize = 100;
@@ -61,6 +62,8 @@ struct Frame {
     inside: usize,
     /// The depth of the deepest branch before the last comma.
     beside: usize,
+    /// Whether a keyword is here: then it is no list of values.
+    has_keywords: bool,
     /// Whether a comma here joins tables.
     in_from: bool,
     /// Whether this is the list of a CUBE.
@@ -190,7 +193,7 @@ impl<'a> Scan<'a> {
 
     fn comma(&mut self, before: &Token) -> Result<(), String> {
         self.naming = Naming::Nothing;
-        if !is_literal(before) {
+        if self.frame().has_keywords || !is_literal(before) {
             self.items += 1;
             limit(self.items, ITEMS_MAX, "items in its lists")?;
         }
@@ -245,6 +248,7 @@ impl<'a> Scan<'a> {
             | Keyword::LIMIT => self.frame().in_from = false,
             _ => {}
         }
+        self.frame().has_keywords = true;
         self.link()
     }
 
@@ -376,6 +380,7 @@ mod tests {
             format!("SELECT 1 FROM spans{}", ", spans".repeat(500)),
             format!("SELECT 1 FROM spans{}", " CROSS JOIN spans".repeat(500)),
             format!("SELECT {} FROM t", columns.join(", ")),
+            format!("SELECT * FROM (SELECT 1{})", ", 2".repeat(2_000)),
             format!("SELECT 1 FROM spans ORDER BY name{}", ", name".repeat(5_000)),
             "SELECT 1 FROM t GROUP BY CUBE (a, b, c, d, e, f, g, h, i, j)".to_owned(),
         ];
