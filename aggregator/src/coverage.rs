@@ -158,8 +158,13 @@ impl Coverage {
             .map(|region| region.complete_to)
             .try_fold(u64::MAX, |least, to| Some(least.min(to?)))
             .filter(|_| !reports.is_empty());
+        let mut status = region::status(&reports);
+        if window.from.is_some_and(|from| from >= now_unix_nanos) {
+            status = Status::Unknown;
+            warnings.push("The question is about the future, of which nothing is known.".to_owned());
+        }
         Report {
-            status: region::status(&reports),
+            status,
             as_of: now_unix_nanos,
             complete_to,
             regions: reports,

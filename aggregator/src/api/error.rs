@@ -2,7 +2,7 @@
 //! says whose fault it is. Causes are logged here and nowhere else.
 
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -152,6 +152,12 @@ impl From<BytesRejection> for ApiError {
             return Self::new(status, "body_too_large", message);
         }
         Self::new(status, "unreadable_body", rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::bad_request("bad_path", rejection.body_text())
     }
 }
 

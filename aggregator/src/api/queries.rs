@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -81,11 +81,12 @@ pub(super) async fn list(State(state): State<ApiState>) -> Response {
 )]
 pub(super) async fn ask(
     State(state): State<ApiState>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     given: Result<Query<BTreeMap<String, String>>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let format = accept::format_of(&headers)?;
+    let Path(name) = name?;
     let query = named::find(&name).ok_or_else(|| unknown(&name))?;
     let mut question = Question::new(query.sql, format);
     question.params = query.params(&given?.0, state.engine.now_unix_nanos())?;

@@ -83,8 +83,9 @@ pub(super) async fn get(
 ) -> Result<Response, ApiError> {
     let now = state.engine.now_unix_nanos();
     let mut window = window::only(given?.0, now)?;
-    window.to.get_or_insert(now);
-    let end = window.to.unwrap_or(now);
+    // A question about the future alone ends where it begins, and not before it.
+    let end = window.to.unwrap_or(now).max(window.from.unwrap_or(0));
+    window.to = Some(end);
     window.from.get_or_insert(end.saturating_sub(LOOK_BACK_NANOS));
     let report = state.engine.report(None, window);
     let data: Vec<RegionBody> = report.regions.iter().map(RegionBody::from).collect();

@@ -1,8 +1,9 @@
 //! `POST /api/v1/sql`: one read-only statement, as JSON with parameters or as it is.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest as _, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
@@ -14,6 +15,9 @@ use super::accept;
 use super::envelope::{self, Envelope};
 use super::error::{ApiError, ErrorBody};
 use crate::query::{Question, params};
+
+/// How long a client may take to send its body, so that idle connections do not pile up.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A statement and the values of its parameters.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -39,23 +43,46 @@ pub(super) struct SqlRequest {
     responses(
         (status = 200, description = "The envelope; `data` is an array of row objects. As CSV or Arrow: the rows, and the envelope in the headers x-meridian-status, x-meridian-complete-to and x-meridian-warnings", body = Envelope),
         (status = 400, description = "The statement is wrong; the message says where", body = ErrorBody),
+        (status = 408, description = "The body took too long to arrive", body = ErrorBody),
         (status = 413, description = "The statement is too long", body = ErrorBody),
         (status = 429, description = "Too many queries are running", body = ErrorBody),
         (status = 503, description = "The query needs more memory than there is for queries", body = ErrorBody),
         (status = 504, description = "The query took too long", body = ErrorBody),
     )
 )]
-pub(super) async fn post(
-    State(state): State<ApiState>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, ApiError> {
+pub(super) async fn post(State(state): State<ApiState>, request: Request) -> Result<Response, ApiError> {
+    let headers = request.headers().clone();
     let format = accept::format_of(&headers)?;
+    check_encoding(&headers)?;
+    let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &state))
+        .await
+        .map_err(|_| slow_body())?;
     let request = read(&headers, &body?)?;
     let mut question = Question::new(request.sql, format);
     question.params = params::from_json(&request.params)?;
     let answer = state.engine.ask(question).await?;
     Ok(envelope::respond(answer, format))
+}
+
+fn slow_body() -> ApiError {
+    let message = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, "slow_body", message)
+}
+
+/// A compressed body is not read as if it were text.
+fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            let message = "compressed statements are not read";
+            let refusal = ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_encoding",
+                message,
+            );
+            Err(refusal.hint("send the body as it is, without Content-Encoding"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn read(headers: &HeaderMap, body: &[u8]) -> Result<SqlRequest, ApiError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -37,9 +37,10 @@ use crate::query::{Format, Param, Question};
 )]
 pub(super) async fn get(
     State(state): State<ApiState>,
-    Path(trace_id): Path<String>,
+    trace_id: Result<Path<String>, PathRejection>,
     given: Result<Query<BTreeMap<String, String>>, QueryRejection>,
 ) -> Result<Response, ApiError> {
+    let Path(trace_id) = trace_id?;
     check_id(&trace_id)?;
     let window = window::only(given?.0, state.engine.now_unix_nanos())?;
     let mut question = question(trace_id.clone(), window);

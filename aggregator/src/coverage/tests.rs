@@ -300,6 +300,20 @@ fn an_agent_that_said_goodbye_is_expected_no_more_unless_something_is_left() {
 }
 
 #[test]
+fn nothing_is_known_of_the_future() {
+    let mut script = script(&["eu"]);
+    script.hello(1, "eu", None);
+    script.live(100, &[1], 10);
+    let window = |from, to| Window {
+        from: Some(at(from)),
+        to: Some(at(to)),
+    };
+    let status = |window| script.coverage.report(at(100), None, window).status;
+    assert_eq!(status(window(200, 300)), Status::Unknown);
+    assert_eq!(status(window(50, 300)), Status::Ok);
+}
+
+#[test]
 fn an_agent_that_is_gone_from_an_idle_region_is_missed_because_no_traffic_proves_nothing() {
     let mut script = script(&["eu"]);
     script.hello(1, "eu", None);

@@ -156,6 +156,9 @@ fn explain_plan(
     place: Option<Place>,
     context: &Context<'_>,
 ) -> QueryError {
+    if message.starts_with("No SQL statements were provided") {
+        return QueryError::Empty;
+    }
     if let Some(name) = unknown_table(message) {
         return QueryError::UnknownTable {
             place: place.or_else(|| Place::of_word(context.sql, &name)),

@@ -100,6 +100,50 @@ fn every_named_query_answers_on_a_running_system() {
 }
 
 #[test]
+fn every_refusal_over_http_has_a_code_and_a_message() {
+    lab::run(|lab| async move {
+        let aggregator = Aggregator::start(&lab, AggregatorSpec::new("aggregator", &["eu"])).await?;
+        let url = |path: &str| format!("http://{}{path}", aggregator.http());
+        let client = reqwest::Client::new();
+        let sql = || client.post(url("/api/v1/sql"));
+        let refused = [
+            (client.get(url("/api/v1/traces/%FF")), 400, "bad_path"),
+            (client.get(url("/api/v1/queries/%FF")), 400, "bad_path"),
+            (client.get(url("/api/v1/nothing")), 404, "not_found"),
+            (client.get(url("/api/v1/sql")), 405, "method_not_allowed"),
+            (client.get(url("/api/v1/regions?from=%FF")), 400, "bad_parameter"),
+            (sql().body("-- nothing"), 400, "empty_statement"),
+            (
+                sql().body("SELECT 1").header("content-encoding", "gzip"),
+                415,
+                "unsupported_encoding",
+            ),
+            (
+                sql().body(format!("{}SELECT 1", "EXPLAIN ".repeat(8_000))),
+                400,
+                "statement_too_complex",
+            ),
+        ];
+        for (request, status, code) in refused {
+            let response = request.send().await?;
+            ensure!(response.status() == status, "{code}: {response:?}");
+            let text = response.text().await?;
+            let body: serde_json::Value = serde_json::from_str(&text).context(text)?;
+            ensure!(
+                body["error"]["code"] == code && body["error"]["message"].is_string(),
+                "{body}"
+            );
+        }
+        let answer = aggregator
+            .answers()
+            .get("/api/v1/regions?from=2200-01-01T00:00:00Z")
+            .await?;
+        ensure!(answer["status"] == "unknown", "{answer}");
+        Ok(())
+    });
+}
+
+#[test]
 fn the_interface_describes_itself_and_both_processes_tell_how_they_are() {
     lab::run(|lab| async move {
         let aggregator = Aggregator::start(&lab, AggregatorSpec::new("aggregator", &["eu"])).await?;

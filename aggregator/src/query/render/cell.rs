@@ -18,7 +18,8 @@ use meridian_proto::ids::to_hex;
 
 /// Appends a value as JSON.
 pub(super) fn json(out: &mut String, array: &dyn Array, row: usize) -> Result<(), ArrowError> {
-    if array.is_null(row) {
+    // The type of a bare NULL has no null buffer, and `is_null` knows nothing else.
+    if array.is_null(row) || *array.data_type() == DataType::Null {
         out.push_str("null");
         return Ok(());
     }
@@ -279,7 +280,7 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::{
-        ArrayRef, BinaryArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+        ArrayRef, BinaryArray, Float64Array, Int64Array, NullArray, StringArray, TimestampMicrosecondArray,
     };
     use datafusion::arrow::compute::cast;
     use meridian_proto::schema;
@@ -320,6 +321,7 @@ mod tests {
                 "a\"\u{1}\n",
             ),
             (Arc::new(Int64Array::from(vec![None])), "null", ""),
+            (Arc::new(NullArray::new(1)), "null", ""),
             (
                 Arc::new(TimestampMicrosecondArray::from(vec![1_500_000]).with_timezone("UTC")),
                 "\"1970-01-01T00:00:01.500000Z\"",
