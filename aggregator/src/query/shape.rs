@@ -360,7 +360,7 @@ mod tests {
             ),
         ];
         for sql in deep {
-            assert!(fault(&sql).is_some(), "{}", &sql[..60]);
+            assert!(fault(&sql).is_some(), "{sql:.60}");
         }
     }
 
@@ -385,7 +385,7 @@ mod tests {
             "SELECT 1 FROM t GROUP BY CUBE (a, b, c, d, e, f, g, h, i, j)".to_owned(),
         ];
         for sql in endless {
-            assert!(fault(&sql).is_some(), "{}", &sql[..60]);
+            assert!(fault(&sql).is_some(), "{sql:.60}");
         }
     }
 
@@ -406,7 +406,7 @@ mod tests {
             "SELECT 'unterminated".to_owned(),
         ];
         for sql in questions {
-            assert_eq!(fault(&sql), None, "{}", &sql[..sql.len().min(60)]);
+            assert_eq!(fault(&sql), None, "{sql:.60}");
         }
     }
 
