@@ -16,6 +16,6 @@ need python3 "install Python 3.9 or newer"
 # development dependencies' features in, as it does for `make test`: one set of features,
 # and the dependencies are compiled once for both.
 build_binaries() {
-    say "building (the first time takes about 20 minutes on 2 cores, then seconds)"
+    say "building (the first time takes about 15 minutes on 2 cores, then seconds)"
     cargo build --locked --workspace --bins --test tidy
 }
