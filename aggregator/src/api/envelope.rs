@@ -35,6 +35,20 @@ pub(super) struct Envelope {
     pub(super) warnings: Vec<String>,
 }
 
+/// An answer: the envelope, and what was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Whole<T> {
+    #[serde(flatten)]
+    envelope: Envelope,
+    data: T,
+}
+
+/// In the description of the interface: an object whose keys the question decides, such as
+/// a row by its columns.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = Object)]
+pub(super) struct AnyObject(());
+
 /// How complete a region is.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Region {
@@ -107,12 +121,6 @@ impl From<GapReport> for Gap {
 impl Envelope {
     /// An answer whose `data` is any value.
     pub(super) fn with<T: Serialize>(self, data: T) -> Response {
-        #[derive(Serialize)]
-        struct Whole<T> {
-            #[serde(flatten)]
-            envelope: Envelope,
-            data: T,
-        }
         axum::Json(Whole { envelope: self, data }).into_response()
     }
 

@@ -26,6 +26,8 @@ pub(super) struct ErrorBody {
     error: ErrorFields,
     /// How complete the search was, where the fault is that nothing was found.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    // Generated as a whole that is null, which a flattened value never is.
+    #[schema(ignore)]
     envelope: Option<Envelope>,
 }
 

@@ -32,7 +32,8 @@ struct Interface;
 #[utoipa::path(
     get,
     path = "/openapi.json",
-    responses((status = 200, description = "This document"))
+    operation_id = "describe",
+    responses((status = 200, description = "This document", body = Object))
 )]
 pub(super) async fn get() -> Json<Document> {
     Json(Interface::openapi())
@@ -49,5 +50,18 @@ mod tests {
         let mut routes: Vec<&str> = super::super::routes().iter().map(|(path, _)| *path).collect();
         routes.sort_unstable();
         assert_eq!(described, routes);
+    }
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own_for_generated_clients() {
+        let text = Interface::openapi().to_json().expect("JSON");
+        let mut names: Vec<&str> = text.split("\"operationId\":").skip(1).collect();
+        names
+            .iter_mut()
+            .for_each(|name| *name = name.split(',').next().unwrap_or(name));
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!((names.len(), count), (6, 6));
     }
 }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::ApiState;
 use super::accept;
-use super::envelope::{self, Envelope};
+use super::envelope::{self, AnyObject, Envelope, Whole};
 use super::error::{ApiError, ErrorBody};
 use crate::coverage::Window;
 use crate::query::Question;
@@ -61,7 +61,8 @@ impl From<&NamedQuery> for QueryBody {
 #[utoipa::path(
     get,
     path = "/api/v1/queries",
-    responses((status = 200, description = "The envelope; `data` is an array of named queries", body = Envelope))
+    operation_id = "list_queries",
+    responses((status = 200, description = "The envelope; `data` is an array of named queries", body = Whole<Vec<QueryBody>>))
 )]
 pub(super) async fn list(State(state): State<ApiState>) -> Response {
     let queries: Vec<QueryBody> = named::all().iter().map(QueryBody::from).collect();
@@ -72,9 +73,14 @@ pub(super) async fn list(State(state): State<ApiState>) -> Response {
 #[utoipa::path(
     get,
     path = "/api/v1/queries/{name}",
+    operation_id = "ask_query",
     params(("name" = String, Path, description = "The query's name; its parameters are given as ?parameter=value")),
     responses(
-        (status = 200, description = "The envelope; `data` is an array of row objects, or CSV or Arrow by Accept", body = Envelope),
+        (status = 200, description = "The envelope; `data` is an array of row objects, or CSV or Arrow by Accept", content(
+            (Whole<Vec<AnyObject>> = "application/json"),
+            (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"),
+        )),
         (status = 400, description = "A parameter is unknown, missing or of another type", body = ErrorBody),
         (status = 404, description = "There is no such query", body = ErrorBody),
     )

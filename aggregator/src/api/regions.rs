@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::envelope::Envelope;
+use super::envelope::{Envelope, Whole};
 use super::error::{ApiError, ErrorBody};
 use super::{ApiState, window};
 use crate::coverage::RegionReport;
@@ -68,12 +68,13 @@ impl From<&RegionReport> for RegionBody {
 #[utoipa::path(
     get,
     path = "/api/v1/regions",
+    operation_id = "list_regions",
     params(
         ("from" = Option<String>, Query, description = "Since when gaps count: now, -1h or RFC 3339; one hour by default"),
         ("to" = Option<String>, Query, description = "Until when gaps count; now by default"),
     ),
     responses(
-        (status = 200, description = "The envelope; `data` is an array with one RegionBody per region", body = Envelope),
+        (status = 200, description = "The envelope; `data` is an array with one RegionBody per region", body = Whole<Vec<RegionBody>>),
         (status = 400, description = "A time is none", body = ErrorBody),
     )
 )]

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::ApiState;
 use super::accept;
-use super::envelope::{self, Envelope};
+use super::envelope::{self, AnyObject, Whole};
 use super::error::{ApiError, ErrorBody};
 use crate::query::{Question, params};
 
@@ -36,15 +36,22 @@ pub(super) struct SqlRequest {
 #[utoipa::path(
     post,
     path = "/api/v1/sql",
+    operation_id = "ask_sql",
     request_body(content(
         (SqlRequest = "application/json"),
         (String = "text/plain"),
     )),
     responses(
-        (status = 200, description = "The envelope; `data` is an array of row objects. As CSV or Arrow: the rows, and the envelope in the headers x-meridian-status, x-meridian-complete-to and x-meridian-warnings", body = Envelope),
+        (status = 200, description = "The envelope; `data` is an array of row objects. As CSV or Arrow: the rows, and the envelope in the headers x-meridian-status, x-meridian-complete-to and x-meridian-warnings", content(
+            (Whole<Vec<AnyObject>> = "application/json"),
+            (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"),
+        )),
         (status = 400, description = "The statement is wrong; the message says where", body = ErrorBody),
+        (status = 406, description = "None of the accepted representations is there", body = ErrorBody),
         (status = 408, description = "The body took too long to arrive", body = ErrorBody),
         (status = 413, description = "The statement is too long", body = ErrorBody),
+        (status = 415, description = "The body is neither JSON nor text, or is compressed", body = ErrorBody),
         (status = 429, description = "Too many queries are running", body = ErrorBody),
         (status = 503, description = "The query needs more memory than there is for queries", body = ErrorBody),
         (status = 504, description = "The query took too long", body = ErrorBody),

@@ -14,7 +14,7 @@ use meridian_proto::rebuild;
 use meridian_runtime::tasks;
 use serde_json::Value;
 
-use super::envelope::Envelope;
+use super::envelope::{AnyObject, Envelope, Whole};
 use super::error::{ApiError, ErrorBody};
 use super::{ApiState, window};
 use crate::coverage::Window;
@@ -24,13 +24,14 @@ use crate::query::{Format, Param, Question};
 #[utoipa::path(
     get,
     path = "/api/v1/traces/{trace_id}",
+    operation_id = "get_trace",
     params(
         ("trace_id" = String, Path, description = "32 hex digits"),
         ("from" = Option<String>, Query, description = "Where to look: now, -1h or RFC 3339; everywhere by default"),
         ("to" = Option<String>, Query, description = "See from"),
     ),
     responses(
-        (status = 200, description = "The envelope; `data` is {\"resourceSpans\": […]}", body = Envelope),
+        (status = 200, description = "The envelope; `data` is {\"resourceSpans\": […]}", body = Whole<AnyObject>),
         (status = 400, description = "The id is not 32 hex digits, or a time is none", body = ErrorBody),
         (status = 404, description = "No span of this trace is known; the envelope's fields say how complete the search was", body = ErrorBody),
     )
