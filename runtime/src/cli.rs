@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::config::{self, ConfigError, Document};
-use crate::{BoxError, chain, log};
+use crate::{BoxError, chain, log, open_files};
 
 /// Blocking work that does not end is left behind after this, when all stages are over.
 const THREADS_DEADLINE: Duration = Duration::from_secs(2);
@@ -98,6 +98,9 @@ where
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
+    if let Err(error) = open_files::raise_limit() {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),

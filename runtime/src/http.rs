@@ -63,6 +63,7 @@ pub async fn serve(
 ) -> Result<(), Infallible> {
     let builder = builder(&options);
     let mut connections: FuturesUnordered<Task<()>> = FuturesUnordered::new();
+    let mut is_failing = false;
     loop {
         let has_room = connections.len() < options.max_connections;
         tokio::select! {
@@ -70,11 +71,14 @@ pub async fn serve(
             Some(ended) = connections.next() => log_panic(ended),
             accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, peer)) => {
+                    is_failing = false;
                     let serving = serve_connection(builder.clone(), stream, peer, router.clone(), options, shutdown.clone());
                     connections.push(tasks::spawn("http connection", serving));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(%error, "cannot accept connections, trying again");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },

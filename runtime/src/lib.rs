@@ -11,6 +11,7 @@ pub mod config;
 pub mod http;
 pub mod log;
 pub mod metrics;
+mod open_files;
 pub mod shutdown;
 pub mod tasks;
 pub mod units;
