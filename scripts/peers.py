@@ -182,7 +182,7 @@ def install_for_tests():
 
 
 def install_for_benchmark():
-    write_peers({}, [("rotel", rotel), ("otelcol", collector)])
+    write_peers({"python": str(python_environment())}, [("rotel", rotel), ("otelcol", collector)])
 
 
 def main():

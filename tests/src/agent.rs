@@ -31,6 +31,8 @@ pub struct AgentSpec {
     pub otlp: String,
     /// Further keys of `spool`, as a flow mapping's entries.
     pub spool: String,
+    /// Further keys of each exporter, as a flow mapping's entries.
+    pub exporter: String,
 }
 
 impl AgentSpec {
@@ -42,11 +44,13 @@ impl AgentSpec {
             exporters: vec![("aggregator".to_owned(), vec![aggregator])],
             otlp: String::new(),
             spool: String::new(),
+            exporter: String::new(),
         }
     }
 
     fn yaml(&self, spool: &str, ports: &Ports) -> String {
-        let exporters: String = self.exporters.iter().map(exporter_yaml).collect();
+        let exporters = self.exporters.iter();
+        let exporters: String = exporters.map(|one| exporter_yaml(one, &self.exporter)).collect();
         format!(
             "region: {}\ncluster: test\nnode: {}\n\
              receivers:\n  otlp: {{ grpc: {}, http: {}{} }}\n\
@@ -72,14 +76,18 @@ fn more(entries: &str) -> String {
     }
 }
 
-fn exporter_yaml((key, endpoints): &(String, Vec<SocketAddr>)) -> String {
+fn exporter_yaml((key, endpoints): &(String, Vec<SocketAddr>), entries: &str) -> String {
     let urls: Vec<String> = endpoints
         .iter()
         .map(|address| format!("\"http://{address}\""))
         .collect();
     match urls.as_slice() {
-        [one] => format!("  {key}: {{ endpoint: {one} }}\n"),
-        several => format!("  {key}: {{ endpoint: [{}] }}\n", several.join(", ")),
+        [one] => format!("  {key}: {{ endpoint: {one}{} }}\n", more(entries)),
+        several => format!(
+            "  {key}: {{ endpoint: [{}]{} }}\n",
+            several.join(", "),
+            more(entries)
+        ),
     }
 }
 

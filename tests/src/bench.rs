@@ -4,13 +4,35 @@
 //! It measures one process at a time and only its own CPU and memory, so that the generator
 //! and the far side, which share the machine, do not count. It asserts nothing.
 
+mod agents;
 pub mod client;
-mod content;
+pub mod content;
 mod machine;
-mod measure;
+pub mod options;
 mod otlp_sink;
-mod report;
+pub mod random;
+pub mod report;
 mod row_sink;
 pub mod run;
+mod size;
 mod targets;
 pub mod template;
+
+use std::io::Write;
+use std::sync::LazyLock;
+use std::time::Instant;
+
+use anyhow::Result;
+
+/// Says what is being done, and since when.
+fn progress(text: &str) {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // Nobody may be reading.
+    say(&format!("==> {:>4.0} s  {text}\n", START.elapsed().as_secs_f64())).ok();
+}
+
+fn say(text: &str) -> Result<()> {
+    let mut output = std::io::stdout();
+    output.write_all(text.as_bytes())?;
+    Ok(output.flush()?)
+}

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use parking_lot::{Mutex, MutexGuard};
 use tempfile::TempDir;
 
@@ -19,6 +19,12 @@ pub struct Lab {
 }
 
 impl Lab {
+    fn new() -> Self {
+        Self {
+            folder: TempDir::new().expect("a temporary folder"),
+        }
+    }
+
     /// A path in the folder, which need not exist.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -66,9 +72,7 @@ where
     F: FnOnce(Arc<Lab>) -> Fut,
     Fut: Future<Output = Result<()>>,
 {
-    let lab = Arc::new(Lab {
-        folder: TempDir::new().expect("a temporary folder"),
-    });
+    let lab = Arc::new(Lab::new());
     let outcome = block_on(scenario(Arc::clone(&lab)));
     // The panic happens while `lab` is alive, so that its logs are shown.
     if let Err(fault) = outcome {
@@ -83,8 +87,29 @@ where
     F: FnOnce(Arc<Lab>) -> Fut,
     Fut: Future<Output = Result<()>>,
 {
-    let _turn: MutexGuard<'_, ()> = HEAVY.lock();
+    let _turn = turn();
     run(scenario);
+}
+
+/// Waits for the turn of what loads the machine; it lasts until the guard is dropped.
+pub fn turn() -> MutexGuard<'static, ()> {
+    HEAVY.lock()
+}
+
+/// Runs a scenario that may fail; then the error ends with the logs of its processes.
+pub fn attempt<T, F, Fut>(scenario: F) -> Result<T>
+where
+    F: FnOnce(Arc<Lab>) -> Fut,
+    Fut: Future<Output = Result<T>>,
+{
+    let lab = Arc::new(Lab::new());
+    block_on(scenario(Arc::clone(&lab))).with_context(|| {
+        let ends = lab.logs().into_iter().map(|log| {
+            let end = tail(&log);
+            format!("the end of {}:\n{end}\n", log.display())
+        });
+        ends.collect::<String>()
+    })
 }
 
 /// Fails the test with the chain of causes; a backtrace would only lead here.

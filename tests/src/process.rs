@@ -23,6 +23,13 @@ pub struct Cpu {
     pub system: Duration,
 }
 
+impl Cpu {
+    /// Both together.
+    pub fn total(&self) -> Duration {
+        self.user + self.system
+    }
+}
+
 /// A started process; it is killed when this is dropped.
 pub struct Process {
     name: String,
@@ -94,20 +101,39 @@ impl Process {
         }
     }
 
-    /// The most memory that the process has ever held, in bytes.
+    /// The most memory that the process has held since its start or [`Process::forget_peak`].
     pub fn resident_bytes_peak(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .context("VmHWM")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        self.status_bytes("VmHWM:")
+    }
+
+    /// The memory that the process holds.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// Begins the peak of the memory anew.
+    pub fn forget_peak(&self) -> Result<()> {
+        Ok(std::fs::write(self.proc("clear_refs"), "5")?)
+    }
+
+    fn status_bytes(&self, field: &str) -> Result<u64> {
+        let status = std::fs::read_to_string(self.proc("status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib: u64 = line
+            .context("no such line")?
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()?;
         Ok(kib * 1024)
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.child.id())
     }
 
     /// The CPU time that the process has used.
     pub fn cpu(&self) -> Result<Cpu> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let stat = std::fs::read_to_string(self.proc("stat"))?;
         // The name in parentheses may hold blanks; what follows it begins with field 3.
         let (_, fields) = stat.rsplit_once(") ").context("a name in parentheses")?;
         let ticks = |field: usize| -> Result<Duration> {

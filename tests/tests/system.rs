@@ -4,6 +4,7 @@
 mod system {
     mod answers;
     mod bad_input;
+    mod bench;
     mod crash;
     mod ledger;
     mod lossless;

@@ -1,33 +1,56 @@
-//! What is sent: a hundred spans, log records or data points per request, about 500 bytes each
-//! for spans, with a dozen attributes, as a web service's instrumentation writes them.
+//! What is sent: a hundred spans, log records or data points per request, as the
+//! instrumentation of web services writes them; about 500 bytes and a dozen attributes each
+//! for spans. Nothing of it is ever sent twice.
 //!
-//! Four spans make a trace: a server span whose parent is elsewhere, and three children. Ids,
-//! times, addresses, paths and values are slots, which every request fills anew.
+//! A trace has eight spans in four services, two in each, so that four requests of four
+//! processes hold a part of it each: requests with the numbers 4n to 4n + 3 belong together.
+//! ```text
+//! request 4n      server ─ client          gateway        (no parent)
+//! request 4n + 1           server ─ client checkout
+//! request 4n + 2                    …
+//! ```
+
+mod logs;
+mod metrics;
+mod spans;
 
 use anyhow::Result;
+use bytes::Bytes;
 use meridian_proto::signal::Signal;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
-use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-    ScopeMetrics, Sum, metric, number_data_point,
-};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
 use prost::Message;
 
-use crate::bench::template::{Fill, Random, Slots, Template};
+use crate::bench::random::{Random, derived};
+use crate::bench::template::{Item, Piece};
 use crate::otlp::attribute;
 
 /// Items in each request.
 pub const ITEMS: u32 = 100;
-const SPANS_PER_TRACE: u32 = 4;
-/// Different requests before the patching.
-const TEMPLATES: usize = 32;
-const SERVICES: [&str; 4] = ["checkout", "payments", "catalogue", "accounts"];
+/// Requests that hold the parts of the same traces.
+pub const PLACES: u64 = 4;
+/// Spans, or log records, of a trace in one request.
+const PER_TRACE: u64 = 2;
+const TRACES: u64 = ITEMS as u64 / PER_TRACE;
+/// Different items of one kind before the patching.
+const VARIANTS: usize = 256;
+const PODS: usize = 4;
+
+/// Three chains of four services: each calls the next.
+pub const SERVICES: [&str; 12] = [
+    "gateway",
+    "checkout",
+    "payments",
+    "ledger",
+    "mobile-gateway",
+    "catalogue",
+    "search",
+    "inventory",
+    "partner-api",
+    "accounts",
+    "sessions",
+    "notifications",
+];
 const ROUTES: [&str; 6] = [
     "/orders/{id}",
     "/orders/{id}/items",
@@ -37,25 +60,15 @@ const ROUTES: [&str; 6] = [
     "/payments/{id}/capture",
 ];
 const METHODS: [&str; 3] = ["GET", "POST", "PUT"];
-const BROWSERS: [&str; 4] = [
-    "Mozilla/5.0 (X11; Linux x86_64) Firefox/141.0",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0) Safari/605.1",
-    "okhttp/5.1.0",
-    "python-requests/2.32.5",
-];
-const STATUSES: [i64; 8] = [200, 200, 200, 200, 200, 201, 404, 500];
-const SEVERITIES: [(i32, &str); 4] = [(9, "INFO"), (9, "INFO"), (13, "WARN"), (17, "ERROR")];
-const BOUNDS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
-const POINTS_PER_METRIC: usize = 10;
 
-/// The templates of a signal.
-pub fn templates(signal: Signal) -> Result<Vec<Template>> {
-    let one = || match signal {
-        Signal::Spans => spans(),
-        Signal::Logs => logs(),
-        Signal::Metrics => metrics(),
-    };
-    (0..TEMPLATES).map(|_| one()).collect()
+/// One in fifty fails.
+fn status(random: &mut Random) -> i64 {
+    match random.below(100) {
+        0..80 => 200,
+        80..94 => 201,
+        94..98 => 404,
+        _ => 503,
+    }
 }
 
 fn integer(key: &str, value: i64) -> KeyValue {
@@ -69,10 +82,132 @@ fn integer(key: &str, value: i64) -> KeyValue {
     }
 }
 
-fn resource(random: &mut Random) -> Option<Resource> {
-    let service = random.pick(&SERVICES);
-    let pod = format!("{service}-7c9f8d6b54-{:05x}", random.below(1 << 20));
-    Some(Resource {
+/// Makes requests of one signal.
+#[derive(Debug)]
+pub struct Generator {
+    seed: u64,
+    items: Items,
+    /// The encoded resource and scope of each process.
+    heads: Vec<Head>,
+}
+
+#[derive(Debug)]
+enum Items {
+    Spans(Box<spans::Spans>),
+    Logs(Vec<Piece>),
+    /// Of each process, always the same series.
+    Metrics(Vec<Vec<Piece>>),
+}
+
+#[derive(Debug)]
+struct Head {
+    resource: Vec<u8>,
+    scope: Vec<u8>,
+}
+
+impl Generator {
+    /// A generator whose ids nobody has seen before.
+    pub fn new(signal: Signal) -> Result<Self> {
+        let mut random = Random::new();
+        let heads: Vec<Head> = SERVICES
+            .iter()
+            .flat_map(|service| (0..PODS).map(|pod| (*service, pod)).collect::<Vec<_>>())
+            .map(|(service, pod)| head(service, pod, &mut random))
+            .collect();
+        let items = match signal {
+            Signal::Spans => Items::Spans(Box::new(spans::Spans::new(&mut random)?)),
+            Signal::Logs => Items::Logs(logs::records(&mut random)?),
+            Signal::Metrics => Items::Metrics(
+                heads
+                    .iter()
+                    .map(|_| metrics::metrics(&mut random))
+                    .collect::<Result<_>>()?,
+            ),
+        };
+        let seed = random.number();
+        Ok(Self { seed, items, heads })
+    }
+
+    /// The request with this number, as if it were made at `now_unix_nanos`.
+    pub fn request(&self, random: &mut Random, number: u64, now_unix_nanos: u64) -> Bytes {
+        let (group, place) = (number / PLACES, number % PLACES);
+        let process = self.process(random, number);
+        let pieces = self.pieces(random, process, place);
+        let items_bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
+        let mut body = self.heads[process].begin(items_bytes);
+        for (index, piece) in (0..).zip(pieces) {
+            let at = body.len();
+            body.extend_from_slice(&piece.bytes);
+            let trace = derived(self.seed, group * TRACES + index / PER_TRACE);
+            let span = (place * PER_TRACE + index % PER_TRACE).cast_signed();
+            piece.fill(
+                &mut body[at..],
+                &mut Item::new(trace, span, now_unix_nanos),
+                random,
+            );
+        }
+        Bytes::from(body)
+    }
+
+    /// Who sends it. Spans come from the services of a chain in turn.
+    fn process(&self, random: &mut Random, number: u64) -> usize {
+        if !matches!(self.items, Items::Spans(_)) {
+            return usize::try_from(number % self.heads.len() as u64).expect("below a length");
+        }
+        let chains = SERVICES.len() as u64 / PLACES;
+        let chain = derived(!self.seed, number / PLACES) % chains;
+        let service = usize::try_from(chain * PLACES + number % PLACES).expect("a service");
+        service * PODS + random.index(PODS)
+    }
+
+    fn pieces(&self, random: &mut Random, process: usize, place: u64) -> Vec<&Piece> {
+        match &self.items {
+            Items::Spans(spans) => (0..u64::from(ITEMS))
+                .map(|index| spans.piece(random, place, index % PER_TRACE))
+                .collect(),
+            Items::Logs(records) => (0..ITEMS)
+                .map(|_| &records[random.index(records.len())])
+                .collect(),
+            Items::Metrics(metrics) => metrics[process].iter().collect(),
+        }
+    }
+}
+
+impl Head {
+    /// The request up to its items, which are going to have so many bytes.
+    fn begin(&self, items_bytes: usize) -> Vec<u8> {
+        let scope_bytes = self.scope.len() + items_bytes;
+        let resource_bytes = self.resource.len() + field_bytes(scope_bytes);
+        let mut body = Vec::with_capacity(field_bytes(resource_bytes));
+        put_head(&mut body, 1, resource_bytes);
+        body.extend_from_slice(&self.resource);
+        put_head(&mut body, 2, scope_bytes);
+        body.extend_from_slice(&self.scope);
+        body
+    }
+}
+
+/// The tag and the length of an embedded message.
+fn put_head(body: &mut Vec<u8>, field: u32, length: usize) {
+    prost::encoding::encode_key(field, prost::encoding::WireType::LengthDelimited, body);
+    prost::encoding::encode_varint(length as u64, body);
+}
+
+fn field_bytes(length: usize) -> usize {
+    1 + prost::encoding::encoded_len_varint(length as u64) + length
+}
+
+/// A message as a field of another.
+fn field(number: u32, message: &impl Message) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field_bytes(message.encoded_len()));
+    put_head(&mut bytes, number, message.encoded_len());
+    bytes.extend(message.encode_to_vec());
+    bytes
+}
+
+fn head(service: &str, pod: usize, random: &mut Random) -> Head {
+    let pod = format!("{service}-7c9f8d6b54-{:04x}{pod}", random.below(1 << 16));
+    let resource = Resource {
         attributes: vec![
             attribute("service.name", service),
             attribute("service.version", "4.12.0"),
@@ -84,256 +219,101 @@ fn resource(random: &mut Random) -> Option<Resource> {
             attribute("telemetry.sdk.language", "java"),
         ],
         ..Resource::default()
-    })
-}
-
-fn scope() -> Option<InstrumentationScope> {
-    Some(InstrumentationScope {
+    };
+    let scope = InstrumentationScope {
         name: "io.opentelemetry.tomcat-10.0".to_owned(),
         version: "2.20.0-alpha".to_owned(),
         ..InstrumentationScope::default()
-    })
-}
-
-fn spans() -> Result<Template> {
-    let (mut slots, mut random) = (Slots::default(), Random::new());
-    let (mut spans, mut root) = (Vec::new(), (0, 0));
-    for index in 0..ITEMS {
-        let child = index % SPANS_PER_TRACE != 0;
-        let trace = if child { Fill::CopyOf(root.0) } else { Fill::Random };
-        let (trace_slot, trace_id) = slots.bytes(16, trace);
-        let (span_slot, span_id) = slots.bytes(8, Fill::Random);
-        let parent = if child { Fill::CopyOf(root.1) } else { Fill::Random };
-        let (_, parent_span_id) = slots.bytes(8, parent);
-        if !child {
-            root = (trace_slot, span_slot);
-        }
-        let mut span = web_span(&mut slots, &mut random, child);
-        (span.trace_id, span.span_id, span.parent_span_id) = (trace_id, span_id, parent_span_id);
-        spans.push(span);
-    }
-    let scope_spans = vec![ScopeSpans {
-        scope: scope(),
-        spans,
-        ..ScopeSpans::default()
-    }];
-    let resource_spans = vec![ResourceSpans {
-        resource: resource(&mut random),
-        scope_spans,
-        ..ResourceSpans::default()
-    }];
-    slots.template(
-        ExportTraceServiceRequest { resource_spans }.encode_to_vec(),
-        ITEMS,
-    )
-}
-
-fn web_span(slots: &mut Slots, random: &mut Random, child: bool) -> Span {
-    let (start, start_time_unix_nano) = slots.fixed64(Fill::Time);
-    let (_, end_time_unix_nano) = slots.fixed64(Fill::After(start));
-    let (method, route) = (random.pick(&METHODS), random.pick(&ROUTES));
-    let status = random.pick(&STATUSES);
-    let kind = if child {
-        span::SpanKind::Client
-    } else {
-        span::SpanKind::Server
     };
-    Span {
-        name: format!("{method} {route}"),
-        kind: kind as i32,
-        flags: 0x101,
-        start_time_unix_nano,
-        end_time_unix_nano,
-        attributes: vec![
-            attribute("http.request.method", method),
-            attribute("http.route", route),
-            attribute("url.path", &route.replace("{id}", &slots.text(12, Fill::Hex))),
-            attribute("url.scheme", "https"),
-            integer("http.response.status_code", status),
-            attribute("server.address", "shop.example.com"),
-            integer("server.port", 443),
-            attribute("client.address", &slots.text(15, Fill::Address)),
-            attribute("network.protocol.version", "1.1"),
-            attribute("user_agent.original", random.pick(&BROWSERS)),
-            attribute("user.id", &format!("user-{}", slots.text(8, Fill::Hex))),
-            attribute("thread.name", &format!("http-nio-8080-exec-{}", random.below(50))),
-        ],
-        status: Some(Status {
-            code: if status >= 500 { 2 } else { 0 },
-            ..Status::default()
-        }),
-        ..Span::default()
-    }
-}
-
-fn logs() -> Result<Template> {
-    let (mut slots, mut random) = (Slots::default(), Random::new());
-    let log_records = (0..ITEMS).map(|_| log_record(&mut slots, &mut random)).collect();
-    let scope_logs = vec![ScopeLogs {
-        scope: scope(),
-        log_records,
-        ..ScopeLogs::default()
-    }];
-    let resource_logs = vec![ResourceLogs {
-        resource: resource(&mut random),
-        scope_logs,
-        ..ResourceLogs::default()
-    }];
-    slots.template(ExportLogsServiceRequest { resource_logs }.encode_to_vec(), ITEMS)
-}
-
-fn log_record(slots: &mut Slots, random: &mut Random) -> LogRecord {
-    let (time, time_unix_nano) = slots.fixed64(Fill::Time);
-    let (_, observed_time_unix_nano) = slots.fixed64(Fill::After(time));
-    let (severity_number, severity_text) = random.pick(&SEVERITIES);
-    let route = random.pick(&ROUTES).replace("{id}", &slots.text(12, Fill::Hex));
-    let body = format!(
-        "{} {route} by user-{} from {}: upstream answered {} after {} ms, order kept for a retry",
-        random.pick(&METHODS),
-        slots.text(8, Fill::Hex),
-        slots.text(15, Fill::Address),
-        random.pick(&STATUSES),
-        random.below(900),
-    );
-    LogRecord {
-        time_unix_nano,
-        observed_time_unix_nano,
-        severity_number,
-        severity_text: severity_text.to_owned(),
-        body: Some(AnyValue {
-            value: Some(any_value::Value::StringValue(body)),
-        }),
-        attributes: vec![
-            attribute("log.logger.name", "com.example.shop.OrderController"),
-            attribute("thread.name", &format!("http-nio-8080-exec-{}", random.below(50))),
-            attribute("code.function.name", "com.example.shop.OrderController.capture"),
-            integer("code.line.number", 214),
-            attribute("session.id", &slots.text(16, Fill::Hex)),
-            attribute("log.iostream", "stdout"),
-        ],
-        trace_id: slots.bytes(16, Fill::Random).1,
-        span_id: slots.bytes(8, Fill::Random).1,
-        ..LogRecord::default()
-    }
-}
-
-fn metrics() -> Result<Template> {
-    let (mut slots, mut random) = (Slots::default(), Random::new());
-    let count = ITEMS as usize / POINTS_PER_METRIC;
-    let metrics = (0..count)
-        .map(|index| metric(&mut slots, &mut random, index))
-        .collect();
-    let scope_metrics = vec![ScopeMetrics {
-        scope: scope(),
-        metrics,
-        ..ScopeMetrics::default()
-    }];
-    let resource_metrics = vec![ResourceMetrics {
-        resource: resource(&mut random),
-        scope_metrics,
-        ..ResourceMetrics::default()
-    }];
-    slots.template(
-        ExportMetricsServiceRequest { resource_metrics }.encode_to_vec(),
-        ITEMS,
-    )
-}
-
-/// Four gauges, four sums and two histograms of ten.
-fn metric(slots: &mut Slots, random: &mut Random, index: usize) -> Metric {
-    let cumulative = AggregationTemporality::Cumulative as i32;
-    let data = match index % 5 {
-        0 | 2 => metric::Data::Gauge(Gauge {
-            data_points: (0..POINTS_PER_METRIC).map(|_| number(slots, random)).collect(),
-        }),
-        1 | 3 => metric::Data::Sum(Sum {
-            data_points: (0..POINTS_PER_METRIC).map(|_| number(slots, random)).collect(),
-            aggregation_temporality: cumulative,
-            is_monotonic: true,
-        }),
-        _ => metric::Data::Histogram(Histogram {
-            data_points: (0..POINTS_PER_METRIC).map(|_| histogram(slots, random)).collect(),
-            aggregation_temporality: cumulative,
-        }),
-    };
-    Metric {
-        name: format!("http.server.measure.{index}"),
-        description: "What a benchmark measures".to_owned(),
-        unit: "s".to_owned(),
-        data: Some(data),
-        ..Metric::default()
-    }
-}
-
-fn series(random: &mut Random) -> Vec<KeyValue> {
-    vec![
-        attribute("http.request.method", random.pick(&METHODS)),
-        attribute("http.route", random.pick(&ROUTES)),
-        integer("http.response.status_code", random.pick(&STATUSES)),
-        attribute("url.scheme", "https"),
-        attribute("network.protocol.version", "1.1"),
-        attribute(
-            "availability.zone",
-            random.pick(&["eu-central-1a", "eu-central-1b"]),
-        ),
-    ]
-}
-
-fn number(slots: &mut Slots, random: &mut Random) -> NumberDataPoint {
-    let (start, start_time_unix_nano) = slots.fixed64(Fill::Time);
-    let value = f64::from_bits(slots.fixed64(Fill::Value).1);
-    NumberDataPoint {
-        attributes: series(random),
-        start_time_unix_nano,
-        time_unix_nano: slots.fixed64(Fill::After(start)).1,
-        value: Some(number_data_point::Value::AsDouble(value)),
-        ..NumberDataPoint::default()
-    }
-}
-
-fn histogram(slots: &mut Slots, random: &mut Random) -> HistogramDataPoint {
-    let (start, start_time_unix_nano) = slots.fixed64(Fill::Time);
-    let buckets: Vec<(usize, u64)> = (0..=BOUNDS.len()).map(|_| slots.fixed64(Fill::Count)).collect();
-    let total = Fill::Total(buckets[0].0, buckets.len());
-    HistogramDataPoint {
-        attributes: series(random),
-        start_time_unix_nano,
-        time_unix_nano: slots.fixed64(Fill::After(start)).1,
-        count: slots.fixed64(total).1,
-        sum: Some(f64::from_bits(slots.fixed64(Fill::Value).1)),
-        bucket_counts: buckets.iter().map(|(_, placeholder)| *placeholder).collect(),
-        explicit_bounds: BOUNDS.to_vec(),
-        ..HistogramDataPoint::default()
+    Head {
+        resource: field(1, &resource),
+        scope: field(1, &scope),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+    use opentelemetry_proto::tonic::trace::v1::Span;
+
     use super::*;
 
+    const NOW: u64 = 1_800_000_000_000_000_000;
+
+    fn spans_of(generator: &Generator, number: u64) -> Vec<Span> {
+        let body = generator.request(&mut Random::new(), number, NOW);
+        let size = body.len() / 100;
+        assert!((450..550).contains(&size), "{size} bytes per span");
+        let request = ExportTraceServiceRequest::decode(body).expect("spans");
+        request.resource_spans[0].scope_spans[0].spans.clone()
+    }
+
     #[test]
-    fn a_span_has_about_five_hundred_bytes_and_every_signal_decodes() {
-        let mut random = Random::new();
-        let now = crate::otlp::now_unix_nanos();
-        for signal in Signal::ALL {
-            let template = templates(signal).expect("templates").remove(0);
-            let body = template.request(&mut random, now);
-            let items: usize = match signal {
-                Signal::Spans => {
-                    assert!((450..550).contains(&(body.len() / 100)), "{} bytes", body.len());
-                    let request = ExportTraceServiceRequest::decode(body).expect("spans");
-                    request.resource_spans[0].scope_spans[0].spans.len()
-                }
-                Signal::Logs => {
-                    let request = ExportLogsServiceRequest::decode(body).expect("logs");
-                    request.resource_logs[0].scope_logs[0].log_records.len()
-                }
-                Signal::Metrics => {
-                    let request = ExportMetricsServiceRequest::decode(body).expect("metrics");
-                    10 * request.resource_metrics[0].scope_metrics[0].metrics.len()
-                }
-            };
-            assert_eq!(items, 100, "{signal}");
+    fn the_spans_of_a_trace_are_one_tree_across_four_requests() {
+        let generator = Generator::new(Signal::Spans).expect("a generator");
+        let spans: Vec<Span> = (0..8).flat_map(|number| spans_of(&generator, number)).collect();
+        assert_eq!(spans.len(), 800);
+        let by_id: HashMap<_, _> = spans.iter().map(|span| (span.span_id.clone(), span)).collect();
+        assert_eq!(by_id.len(), 800, "span ids repeat");
+        let traces: HashSet<_> = spans.iter().map(|span| span.trace_id.clone()).collect();
+        assert_eq!(traces.len(), 100);
+        let roots = spans.iter().filter(|span| span.parent_span_id.is_empty());
+        assert_eq!(roots.count(), 100);
+        for span in spans.iter().filter(|span| !span.parent_span_id.is_empty()) {
+            let parent = by_id[&span.parent_span_id];
+            assert_eq!(parent.trace_id, span.trace_id);
+            assert!(parent.start_time_unix_nano <= span.start_time_unix_nano);
+            assert!(span.end_time_unix_nano <= parent.end_time_unix_nano);
+            assert!(span.attributes.len() >= 10);
         }
+    }
+
+    #[test]
+    fn log_records_and_data_points_of_every_type_decode() {
+        let mut random = Random::new();
+        let logs = Generator::new(Signal::Logs).expect("a generator");
+        let body = logs.request(&mut random, 1, NOW);
+        let request = ExportLogsServiceRequest::decode(body).expect("logs");
+        let records = &request.resource_logs[0].scope_logs[0].log_records;
+        assert_eq!(records.len(), 100);
+        assert!(
+            records
+                .iter()
+                .all(|record| record.time_unix_nano <= record.observed_time_unix_nano)
+        );
+
+        let metrics = Generator::new(Signal::Metrics).expect("a generator");
+        let body = metrics.request(&mut random, 1, NOW);
+        let request = ExportMetricsServiceRequest::decode(body).expect("metrics");
+        let (mut points, mut types) = (0, HashSet::new());
+        for metric in &request.resource_metrics[0].scope_metrics[0].metrics {
+            let data = metric.data.as_ref().expect("data");
+            types.insert(std::mem::discriminant(data));
+            points += match data {
+                Data::Gauge(gauge) => gauge.data_points.len(),
+                Data::Sum(sum) => sum.data_points.len(),
+                Data::Histogram(histogram) => {
+                    for point in &histogram.data_points {
+                        assert_eq!(point.count, point.bucket_counts.iter().sum::<u64>());
+                    }
+                    histogram.data_points.len()
+                }
+                Data::ExponentialHistogram(histogram) => {
+                    for point in &histogram.data_points {
+                        let positive = point.positive.as_ref().expect("positive buckets");
+                        let sum = positive.bucket_counts.iter().sum::<u64>();
+                        assert_eq!(point.count, point.zero_count + sum);
+                    }
+                    histogram.data_points.len()
+                }
+                Data::Summary(summary) => summary.data_points.len(),
+            };
+        }
+        assert_eq!((points, types.len()), (100, 4));
     }
 }

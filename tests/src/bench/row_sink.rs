@@ -1,9 +1,10 @@
-//! A far side for our agent: speaks the stream, acknowledges each batch at once, counts its rows
-//! and the bytes of its message on the wire, and keeps nothing.
+//! A far side for our agent: speaks the stream, acknowledges what it has received as often as
+//! an aggregator commits, counts rows and the bytes of the messages, and keeps nothing.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use futures::Stream;
@@ -14,6 +15,7 @@ use meridian_proto::stream::{
 };
 use prost::Message;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::bench::targets::Delivered;
@@ -22,6 +24,10 @@ use crate::ports::free_address;
 /// As much as an aggregator grants by default.
 const WINDOW_BYTES: u64 = 32 << 20;
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// An aggregator's default commit interval.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(5);
+/// So much at once is committed before the interval is over.
+const COMMIT_BYTES: u64 = WINDOW_BYTES / 2;
 
 /// Listens until the set is dropped; what arrives is counted in `delivered`.
 pub fn listen(serving: &mut JoinSet<()>, delivered: Arc<Delivered>) -> SocketAddr {
@@ -45,32 +51,68 @@ impl Aggregator for Sink {
     type DeliverStream = Answers;
 
     async fn deliver(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Answers>, Status> {
-        let delivered = Arc::clone(&self.delivered);
-        let inbound = request.into_inner();
-        let answers = futures::stream::unfold(inbound, move |mut inbound| {
-            let delivered = Arc::clone(&delivered);
-            async move {
-                loop {
-                    let message = inbound.message().await.ok()??;
-                    if let Some(kind) = answer(message, &delivered) {
-                        return Some((Ok(AggregatorMessage { kind: Some(kind) }), inbound));
-                    }
-                }
-            }
+        let session = Session {
+            inbound: request.into_inner(),
+            delivered: Arc::clone(&self.delivered),
+            pending: Vec::new(),
+            pending_bytes: 0,
+            commit_at: Instant::now() + COMMIT_INTERVAL,
+        };
+        let answers = futures::stream::unfold(session, |mut session| async {
+            let kind = session.answer().await?;
+            Some((Ok(AggregatorMessage { kind: Some(kind) }), session))
         });
         Ok(Response::new(Box::pin(answers)))
     }
 }
 
-fn answer(message: AgentMessage, delivered: &Delivered) -> Option<aggregator_message::Kind> {
-    let bytes = message.encoded_len() as u64;
-    match message.kind? {
-        agent_message::Kind::Hello(_) => Some(aggregator_message::Kind::Welcome(welcome())),
-        agent_message::Kind::Batch(batch) => {
-            delivered.add(u64::from(batch.rows), bytes);
-            Some(aggregator_message::Kind::Ack(ack(&batch)))
+struct Session {
+    inbound: Streaming<AgentMessage>,
+    delivered: Arc<Delivered>,
+    /// Acknowledgements that wait for the commit, one per signal and lane.
+    pending: Vec<Ack>,
+    pending_bytes: u64,
+    commit_at: Instant,
+}
+
+impl Session {
+    /// The next message to the agent; `None` when it is gone.
+    async fn answer(&mut self) -> Option<aggregator_message::Kind> {
+        loop {
+            let is_due = self.commit_at <= Instant::now() || self.pending_bytes >= COMMIT_BYTES;
+            if is_due && let Some(ack) = self.pending.pop() {
+                return Some(aggregator_message::Kind::Ack(ack));
+            }
+            if is_due {
+                self.pending_bytes = 0;
+                self.commit_at = Instant::now() + COMMIT_INTERVAL;
+            }
+            tokio::select! {
+                message = self.inbound.message() => match message.ok()?? {
+                    AgentMessage { kind: Some(agent_message::Kind::Hello(_)) } => {
+                        return Some(aggregator_message::Kind::Welcome(welcome()));
+                    }
+                    message => self.take(message),
+                },
+                () = sleep_until(self.commit_at) => {}
+            }
         }
-        _ => None,
+    }
+
+    fn take(&mut self, message: AgentMessage) {
+        let bytes = message.encoded_len() as u64;
+        match message.kind {
+            Some(agent_message::Kind::Batch(batch)) => {
+                self.delivered.add(u64::from(batch.rows), bytes);
+                self.pending_bytes += u64::from(batch.uncompressed_bytes);
+                let ack = ack(&batch);
+                self.pending
+                    .retain(|other| (other.signal, other.lane) != (ack.signal, ack.lane));
+                self.pending.push(ack);
+            }
+            Some(agent_message::Kind::Flush(_)) => self.commit_at = Instant::now(),
+            _ => {}
+        }
     }
 }
 

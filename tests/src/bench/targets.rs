@@ -4,6 +4,7 @@
 //! where they can: a target that loses items would look cheap.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,10 +58,16 @@ pub enum Kind {
     Collector,
     /// The Collector with its queue on disk, and fsync.
     CollectorDurable,
+    /// Our agent with smaller batches.
+    AgentSmall,
+    /// Our agent with more clients than it can serve.
+    AgentBusy,
+    /// Our agent without an aggregator, with a spool that is soon full.
+    AgentFull,
 }
 
 impl Kind {
-    /// All of them, ours first.
+    /// Those that are compared, ours first.
     pub const ALL: [Self; 4] = [Self::Agent, Self::Rotel, Self::Collector, Self::CollectorDurable];
 
     /// How the table names it.
@@ -70,7 +77,42 @@ impl Kind {
             Self::Rotel => "Rotel (gzip, memory only)",
             Self::Collector => "Collector (gzip, memory only)",
             Self::CollectorDurable => "Collector (gzip, persistent queue, fsync)",
+            Self::AgentSmall => "meridian-agent, batches of 1,000",
+            Self::AgentBusy => "meridian-agent, aggregator takes all",
+            Self::AgentFull => "meridian-agent, aggregator away, spool of 256 MiB full",
         }
+    }
+
+    /// It is given so many times fewer items, because it takes that much longer for them.
+    pub fn share(self) -> u64 {
+        match self {
+            Self::Agent | Self::AgentBusy | Self::AgentFull => 1,
+            Self::Rotel | Self::Collector | Self::AgentSmall => 2,
+            Self::CollectorDurable => 8,
+        }
+    }
+
+    fn spec(self, sink: SocketAddr) -> AgentSpec {
+        let mut spec = AgentSpec::new("agent", "eu-central-1", sink);
+        match self {
+            Self::AgentSmall => "batch_rows: 1000".clone_into(&mut spec.exporter),
+            Self::AgentFull => "max_bytes: 256MiB".clone_into(&mut spec.spool),
+            _ => {}
+        }
+        spec
+    }
+
+    /// The binary, unless this machine cannot have it.
+    pub fn binary(self) -> Result<Option<PathBuf>> {
+        match self {
+            Self::Rotel => peers::find("rotel"),
+            Self::Collector | Self::CollectorDurable => peers::find("otelcol"),
+            _ => Process::binary("meridian-agent").map(Some),
+        }
+    }
+
+    fn is_ours(self) -> bool {
+        !matches!(self, Self::Rotel | Self::Collector | Self::CollectorDurable)
     }
 }
 
@@ -94,9 +136,12 @@ impl Target {
     pub async fn start(lab: &Arc<Lab>, kind: Kind) -> Result<Option<Self>> {
         let mut serving = JoinSet::new();
         let delivered = Arc::new(Delivered::default());
-        let (grpc, running) = if kind == Kind::Agent {
-            let sink = row_sink::listen(&mut serving, Arc::clone(&delivered));
-            let agent = Agent::start(lab, AgentSpec::new("agent", "eu-central-1", sink)).await?;
+        let (grpc, running) = if kind.is_ours() {
+            let sink = match kind {
+                Kind::AgentFull => free_address(),
+                _ => row_sink::listen(&mut serving, Arc::clone(&delivered)),
+            };
+            let agent = Agent::start(lab, kind.spec(sink)).await?;
             (agent.grpc(), Running::Agent(Box::new(agent)))
         } else {
             let sink = otlp_sink::listen(&mut serving, Arc::clone(&delivered)).await?;
@@ -129,8 +174,7 @@ impl Target {
 }
 
 fn command(lab: &Lab, kind: Kind, grpc: SocketAddr, sink: SocketAddr) -> Result<Option<Command>> {
-    let name = if kind == Kind::Rotel { "rotel" } else { "otelcol" };
-    let Some(path) = peers::find(name)? else {
+    let Some(path) = kind.binary()? else {
         return Ok(None);
     };
     let mut command = Command::new(path);
