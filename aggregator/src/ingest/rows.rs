@@ -67,7 +67,7 @@ pub(crate) fn incoming(
     bytes_max: usize,
 ) -> Result<(Signal, Incoming), BatchError> {
     let (signal, lane) = address(message)?;
-    if message.encoding != stream::Encoding::ArrowIpcZstd as i32 {
+    if message.encoding != stream::Encoding::Columns as i32 {
         return Err(BatchError::Encoding(message.encoding));
     }
     let records = records(message)?;

@@ -172,7 +172,7 @@ pub fn batch_of(seqs: std::ops::RangeInclusive<u64>) -> Batch {
         last_seq: *seqs.end(),
         rows: u32::try_from(rows.num_rows()).expect("few"),
         watermark_unix_nanos: now(),
-        encoding: Encoding::ArrowIpcZstd as i32,
+        encoding: Encoding::Columns as i32,
         payload: encoded.bytes.into(),
         uncompressed_bytes: encoded.uncompressed_bytes,
         record_seq_deltas: (0..records).map(|index| u32::from(index > 0)).collect(),
