@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::Errno;
 
@@ -42,6 +43,14 @@ pub trait DiskFile: Send + Sync {
     fn write_at(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
     /// Reads until the buffer is full or the file ends; returns the bytes read.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Appends up to `bytes` bytes from there to the buffer, fewer if the file ends before.
+    fn read_into(&self, buffer: &mut Vec<u8>, bytes: usize, offset: u64) -> io::Result<()> {
+        let start = buffer.len();
+        buffer.resize(start + bytes, 0);
+        let read = self.read_at(&mut buffer[start..], offset)?;
+        buffer.truncate(start + read);
+        Ok(())
+    }
     /// Makes the content durable. After an error nothing is known of what was written since
     /// the last success, and a second call would not find out (fsyncgate).
     fn sync(&self) -> io::Result<()>;
@@ -170,6 +179,23 @@ impl DiskFile for RealFile {
             IoSlice::advance_slices(&mut rest, written);
             offset += written as u64;
         }
+        Ok(())
+    }
+
+    /// Without zeroing the buffer first.
+    fn read_into(&self, buffer: &mut Vec<u8>, bytes: usize, offset: u64) -> io::Result<()> {
+        let start = buffer.len();
+        buffer.reserve(bytes);
+        while buffer.len() < start + bytes {
+            let at = offset + (buffer.len() - start) as u64;
+            match rustix::io::pread(&self.0, spare_capacity(buffer), at) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // The buffer may have more room than was asked for.
+        buffer.truncate(start + bytes);
         Ok(())
     }
 

@@ -257,6 +257,11 @@ impl Index {
         })
     }
 
+    /// Whether there is a record of the signal after `seq`.
+    pub fn has_after(&self, signal: Signal, seq: u64) -> bool {
+        self.first_received_after(signal.index(), seq).is_some()
+    }
+
     /// Records of the signal after `seq`: one at least if there is any, then while both limits hold.
     pub fn places(&self, signal: Signal, seq: u64, max_items: u64, max_bytes: u64) -> Vec<Place> {
         let signal = signal.index();

@@ -12,6 +12,11 @@ use tokio::sync::watch;
 use super::index::Place;
 use super::{ReadError, Record, Shared, record};
 
+/// Records that lie within one stretch of so many bytes are read at once.
+const RUN_BYTES: u64 = 1 << 20;
+/// A gap of a page is read over.
+const GAP_BYTES_MAX: u64 = 4096;
+
 /// Reads durable records for one exporter.
 #[derive(Clone)]
 pub struct Reader {
@@ -38,14 +43,22 @@ impl Reader {
             if places.is_empty() {
                 break;
             }
-            for place in places {
-                match read_one(&place)? {
-                    Some(record) => records.push(record),
-                    None => self.drop_corrupt(signal, &place),
+            for run in places.chunk_by(follows) {
+                let bytes = read_run(run)?;
+                for place in run {
+                    match decode(&bytes, run, place) {
+                        Some(record) => records.push(record),
+                        None => self.drop_corrupt(signal, place),
+                    }
                 }
             }
         }
         Ok(records)
+    }
+
+    /// Whether there is a record of the signal after `after_seq`. Touches no file.
+    pub fn has_more(&self, signal: Signal, after_seq: u64) -> bool {
+        self.shared.index.lock().has_after(signal, after_seq)
     }
 
     /// Resolves when records became durable since the last call; may resolve too often.
@@ -67,16 +80,38 @@ impl Reader {
     }
 }
 
-/// The record at this place; `None` if it is damaged.
-fn read_one(place: &Place) -> Result<Option<Record>, ReadError> {
-    let mut bytes = vec![0; place.bytes];
-    let read = place
-        .file
-        .read_at(&mut bytes, place.offset)
-        .map_err(|source| ReadError {
-            path: place.path.clone(),
-            source,
-        })?;
-    bytes.truncate(read);
-    Ok(record::decode(&Bytes::from(bytes), place.salt, place.seq))
+/// Whether two records are read together: so little of other signals lies between them that
+/// another read would cost more.
+fn follows(one: &Place, other: &Place) -> bool {
+    let end = one.offset + one.bytes as u64;
+    let is_near = (end..=end + GAP_BYTES_MAX).contains(&other.offset);
+    // Runs begin anew at these multiples, so that no buffer is kept long by a few of its records.
+    let is_same_stretch = one.offset / RUN_BYTES == other.offset / RUN_BYTES;
+    Arc::ptr_eq(&one.file, &other.file) && is_near && is_same_stretch
+}
+
+/// The bytes from the first record of a run to the end of its last; fewer if the file ends before.
+fn read_run(run: &[Place]) -> Result<Bytes, ReadError> {
+    let (Some(first), Some(last)) = (run.first(), run.last()) else {
+        return Ok(Bytes::new());
+    };
+    let before_last = usize::try_from(last.offset - first.offset).unwrap_or(0);
+    let length = before_last + last.bytes;
+    let mut bytes = Vec::with_capacity(length);
+    let read = first.file.read_into(&mut bytes, length, first.offset);
+    read.map_err(|source| ReadError {
+        path: first.path.clone(),
+        source,
+    })?;
+    Ok(Bytes::from(bytes))
+}
+
+/// The record at this place of a run; `None` if it is damaged.
+fn decode(bytes: &Bytes, run: &[Place], place: &Place) -> Option<Record> {
+    let begin = usize::try_from(place.offset - run.first()?.offset).ok()?;
+    let end = (begin + place.bytes).min(bytes.len());
+    if begin > end {
+        return None;
+    }
+    record::decode(&bytes.slice(begin..end), place.salt, place.seq)
 }
