@@ -14,6 +14,7 @@ mod columns;
 mod context;
 mod exemplars;
 mod histograms;
+mod interner;
 mod logs;
 mod metrics;
 mod nested;
@@ -155,7 +156,7 @@ impl RowBuilder {
     pub fn finish(&mut self) -> RecordBatch {
         let mut named: Named = Vec::new();
         for (column, value) in ORIGIN_COLUMNS.into_iter().zip(&self.origin) {
-            let mut repeated = Dictionary::new();
+            let mut repeated = Dictionary::default();
             repeated.append_values(value, self.rows);
             named.push((column, Arc::new(repeated.finish())));
         }

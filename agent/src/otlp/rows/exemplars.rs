@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
-use arrow_array::builder::{BinaryBuilder, Float64Builder, Int64Builder, StringBuilder};
+use arrow_array::builder::{Float64Builder, Int64Builder};
 use meridian_proto::ids::{SPAN_ID_BYTES, TRACE_ID_BYTES};
 use meridian_proto::schema;
 
 use super::attributes::Maps;
-use super::columns::{TimeColumns, append_id};
+use super::columns::{Bytes, Column, TimeColumns, set_id};
 use super::metrics::Number;
 use super::nested::Lists;
 use crate::otlp::wire::{Fields, Malformed};
@@ -19,10 +19,10 @@ pub struct Exemplars {
     time: TimeColumns,
     value: Float64Builder,
     value_int: Int64Builder,
-    trace_id: BinaryBuilder,
-    span_id: BinaryBuilder,
+    trace_id: Bytes,
+    span_id: Bytes,
     attributes: Maps,
-    letters: StringBuilder,
+    letters: Bytes,
     count: usize,
     lists: Lists,
 }
@@ -47,32 +47,35 @@ impl Exemplars {
         self.time.append_known(time);
         self.value.append_option(number.double());
         self.value_int.append_option(number.int());
-        append_id(&mut self.trace_id, trace_id, TRACE_ID_BYTES);
-        append_id(&mut self.span_id, span_id, SPAN_ID_BYTES);
+        set_id(&mut self.trace_id, self.count, trace_id, TRACE_ID_BYTES);
+        set_id(&mut self.span_id, self.count, span_id, SPAN_ID_BYTES);
         let letters = &mut self.letters;
         self.attributes.end(|row| letters.append_value(row));
         self.count += 1;
         Ok(())
     }
 
-    /// Ends the row.
-    pub fn end(&mut self) {
-        self.lists.end_some(self.count);
+    /// Ends the row with this number.
+    pub fn end(&mut self, row: usize) {
+        self.lists.end_some(row, self.count);
     }
 
-    /// The column.
-    pub fn finish(&mut self) -> ArrayRef {
-        self.count = 0;
+    /// The column of so many rows.
+    pub fn finish(&mut self, rows: usize) -> ArrayRef {
+        let count = std::mem::take(&mut self.count);
+        self.trace_id.pad(count);
+        self.span_id.pad(count);
+        self.lists.pad(rows);
         let (time, time_ns) = self.time.finish();
         let columns: Vec<ArrayRef> = vec![
             time,
             time_ns,
             Arc::new(self.value.finish()),
             Arc::new(self.value_int.finish()),
-            Arc::new(self.trace_id.finish()),
-            Arc::new(self.span_id.finish()),
+            Arc::new(self.trace_id.finish_binary()),
+            Arc::new(self.span_id.finish_binary()),
             self.attributes.finish(),
-            Arc::new(self.letters.finish()),
+            Arc::new(self.letters.finish_text()),
         ];
         self.lists.finish_structs(schema::exemplar_fields(), columns)
     }

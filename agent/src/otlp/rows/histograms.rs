@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
-use arrow_array::builder::{Float64Builder, Int32Builder, Int64Builder};
+use arrow_array::builder::{Float64Builder, Int32Builder, Int64Builder, PrimitiveBuilder};
 use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{ArrayRef, ArrowPrimitiveType};
 use meridian_proto::schema;
 
-use super::columns::Named;
+use super::columns::{Column, Named, set};
 use super::nested::{Lists, NumberLists};
 use crate::otlp::wire::{Field, Fields, Malformed, Singular, zigzag32};
 
@@ -42,27 +42,33 @@ struct Scalars {
 
 impl HistogramColumns {
     /// Appends what the point of this kind of data has.
-    pub fn push(&mut self, data: u32, point: Fields<'_>) -> Result<(), Malformed> {
+    pub fn push(&mut self, row: usize, data: u32, point: Fields<'_>) -> Result<(), Malformed> {
         let mut scalars = Scalars::default();
         let (mut positive, mut negative) = (Singular::Absent, Singular::Absent);
         match data {
             9 => self.classic(&mut scalars, point)?,
             10 => exponential(&mut scalars, &mut positive, &mut negative, point)?,
             11 => self.summary(&mut scalars, point)?,
-            _ => {}
+            // A number needs none of these columns.
+            _ => return Ok(()),
         }
-        self.count.append_option(scalars.count);
-        self.sum.append_option(scalars.sum);
-        self.min.append_option(scalars.min);
-        self.max.append_option(scalars.max);
-        self.scale.append_option(scalars.scale);
-        self.zero_count.append_option(scalars.zero_count);
-        self.zero_threshold.append_option(scalars.zero_threshold);
-        self.explicit_bounds.end(data == 9);
-        self.bucket_counts.end(data == 9);
-        self.positive.append(&positive)?;
-        self.negative.append(&negative)?;
-        self.quantiles.lists.end(self.quantiles.count, data == 11);
+        set_some(&mut self.count, row, scalars.count);
+        set_some(&mut self.sum, row, scalars.sum);
+        set_some(&mut self.min, row, scalars.min);
+        set_some(&mut self.max, row, scalars.max);
+        set_some(&mut self.scale, row, scalars.scale);
+        set_some(&mut self.zero_count, row, scalars.zero_count);
+        set_some(&mut self.zero_threshold, row, scalars.zero_threshold);
+        if data == 9 {
+            self.explicit_bounds.end(row);
+            self.bucket_counts.end(row);
+        }
+        self.positive.append(row, &positive)?;
+        self.negative.append(row, &negative)?;
+        if data == 11 {
+            self.quantiles.lists.pad(row);
+            self.quantiles.lists.end(self.quantiles.count);
+        }
         Ok(())
     }
 
@@ -99,17 +105,28 @@ impl HistogramColumns {
         Ok(())
     }
 
-    /// The columns.
-    pub fn finish(&mut self, named: &mut Named) {
-        let (positive_offset, positive_counts) = self.positive.finish();
-        let (negative_offset, negative_counts) = self.negative.finish();
+    /// The columns of so many rows.
+    pub fn finish(&mut self, rows: usize, named: &mut Named) {
+        self.count.pad(rows);
+        self.zero_count.pad(rows);
+        self.scale.pad(rows);
+        for column in [
+            &mut self.sum,
+            &mut self.min,
+            &mut self.max,
+            &mut self.zero_threshold,
+        ] {
+            column.pad(rows);
+        }
+        let (positive_offset, positive_counts) = self.positive.finish(rows);
+        let (negative_offset, negative_counts) = self.negative.finish(rows);
         let columns: [(&'static str, ArrayRef); 14] = [
             ("count", Arc::new(self.count.finish())),
             ("sum", Arc::new(self.sum.finish())),
             ("min", Arc::new(self.min.finish())),
             ("max", Arc::new(self.max.finish())),
-            ("explicit_bounds", self.explicit_bounds.finish()),
-            ("bucket_counts", self.bucket_counts.finish()),
+            ("explicit_bounds", self.explicit_bounds.finish(rows)),
+            ("bucket_counts", self.bucket_counts.finish(rows)),
             ("scale", Arc::new(self.scale.finish())),
             ("zero_count", Arc::new(self.zero_count.finish())),
             ("zero_threshold", Arc::new(self.zero_threshold.finish())),
@@ -117,9 +134,15 @@ impl HistogramColumns {
             ("positive_counts", positive_counts),
             ("negative_offset", negative_offset),
             ("negative_counts", negative_counts),
-            ("quantiles", self.quantiles.finish()),
+            ("quantiles", self.quantiles.finish(rows)),
         ];
         named.extend(columns);
+    }
+}
+
+fn set_some<T: ArrowPrimitiveType>(column: &mut PrimitiveBuilder<T>, row: usize, value: Option<T::Native>) {
+    if let Some(value) = value {
+        set(column, row, value);
     }
 }
 
@@ -158,8 +181,10 @@ struct Buckets {
 }
 
 impl Buckets {
-    fn append(&mut self, buckets: &Singular<'_>) -> Result<(), Malformed> {
-        let present = buckets.bytes().is_some();
+    fn append(&mut self, row: usize, buckets: &Singular<'_>) -> Result<(), Malformed> {
+        if buckets.bytes().is_none() {
+            return Ok(());
+        }
         let mut offset = 0;
         for field in buckets.fields() {
             let field = field?;
@@ -170,13 +195,14 @@ impl Buckets {
                 _ => {}
             }
         }
-        self.offset.append_option(present.then_some(offset));
-        self.counts.end(present);
+        set(&mut self.offset, row, offset);
+        self.counts.end(row);
         Ok(())
     }
 
-    fn finish(&mut self) -> (ArrayRef, ArrayRef) {
-        (Arc::new(self.offset.finish()), self.counts.finish())
+    fn finish(&mut self, rows: usize) -> (ArrayRef, ArrayRef) {
+        self.offset.pad(rows);
+        (Arc::new(self.offset.finish()), self.counts.finish(rows))
     }
 }
 
@@ -205,8 +231,9 @@ impl Quantiles {
         Ok(())
     }
 
-    fn finish(&mut self) -> ArrayRef {
+    fn finish(&mut self, rows: usize) -> ArrayRef {
         self.count = 0;
+        self.lists.pad(rows);
         let columns: Vec<ArrayRef> = vec![Arc::new(self.quantile.finish()), Arc::new(self.value.finish())];
         self.lists.finish_structs(schema::quantile_fields(), columns)
     }

@@ -9,7 +9,7 @@ use meridian_proto::schema::names;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::attributes::Attributes;
-use super::columns::{Dictionary, Named, TimeColumns, flags};
+use super::columns::{Column, Dictionary, Named, TimeColumns, set, set_flags};
 use super::context::{Context, hash_part, hash_sorted};
 use super::exemplars::Exemplars;
 use super::histograms::HistogramColumns;
@@ -51,6 +51,7 @@ impl Number {
 
 /// One row per data point.
 pub struct MetricColumns {
+    rows: usize,
     name: Dictionary,
     series_id: Int64Builder,
     metric_type: Dictionary,
@@ -73,16 +74,17 @@ pub struct MetricColumns {
 impl Default for MetricColumns {
     fn default() -> Self {
         Self {
-            name: Dictionary::new(),
+            rows: 0,
+            name: Dictionary::default(),
             series_id: Int64Builder::new(),
-            metric_type: Dictionary::new(),
-            temporality: Dictionary::new(),
+            metric_type: Dictionary::default(),
+            temporality: Dictionary::default(),
             is_monotonic: BooleanBuilder::new(),
-            unit: Dictionary::new(),
-            description: Dictionary::new(),
-            metadata: Dictionary::new(),
+            unit: Dictionary::default(),
+            description: Dictionary::default(),
+            metadata: Dictionary::default(),
             time: TimeColumns::default(),
-            time_origin: Dictionary::new(),
+            time_origin: Dictionary::default(),
             start: TimeColumns::default(),
             value: Float64Builder::new(),
             value_int: Int64Builder::new(),
@@ -207,21 +209,34 @@ impl MetricColumns {
                 _ => {}
             }
         }
-        self.histogram.push(data, field.message()?)?;
+        let row = self.rows;
+        self.histogram.push(row, data, field.message()?)?;
         self.attributes.end();
-        self.exemplars.end();
-        self.flags.append_option(flags(word));
-        self.value.append_option(number.double());
-        self.value_int.append_option(number.int());
+        self.exemplars.end(row);
+        set_flags(&mut self.flags, row, word);
+        if let Some(value) = number.double() {
+            set(&mut self.value, row, value);
+        }
+        if let Some(value) = number.int() {
+            set(&mut self.value_int, row, value);
+        }
         self.start.append_known(start);
         self.time.append(if time == 0 { received } else { time });
-        self.time_origin
-            .append_option((time == 0).then_some(names::RECEIVED));
+        if time == 0 {
+            self.time_origin.pad(row);
+            self.time_origin.append_value(names::RECEIVED);
+        }
+        self.rows += 1;
         Ok(())
     }
 
     /// The columns.
     pub fn finish(&mut self, named: &mut Named) {
+        let rows = std::mem::take(&mut self.rows);
+        self.time_origin.pad(rows);
+        self.value.pad(rows);
+        self.value_int.pad(rows);
+        self.flags.pad(rows);
         let (time, time_ns) = self.time.finish();
         let (start, start_ns) = self.start.finish();
         let plain: [(&'static str, ArrayRef); 17] = [
@@ -240,11 +255,11 @@ impl MetricColumns {
             ("start_time_ns", start_ns),
             ("value", Arc::new(self.value.finish())),
             ("value_int", Arc::new(self.value_int.finish())),
-            ("exemplars", self.exemplars.finish()),
+            ("exemplars", self.exemplars.finish(rows)),
             ("flags", Arc::new(self.flags.finish())),
         ];
         named.extend(plain);
-        self.histogram.finish(named);
+        self.histogram.finish(rows, named);
         self.attributes.finish(named);
     }
 }

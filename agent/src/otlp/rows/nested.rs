@@ -25,17 +25,33 @@ impl Default for Lists {
 
 impl Lists {
     /// Ends a row's list, when so many elements are there in all.
-    pub fn end(&mut self, elements: usize, valid: bool) {
+    #[inline]
+    pub fn end(&mut self, elements: usize) {
         // A batch is far smaller than 2^31 elements: its bytes are bounded by its reader.
         self.ends.push(i32::try_from(elements).unwrap_or(i32::MAX));
-        self.validity.append(valid);
+        self.validity.append_non_null();
     }
 
-    /// Ends a row's list of elements that are null if there are none.
-    pub fn end_some(&mut self, elements: usize) {
+    /// Ends the list of the row with this number, if it has any element; the rows without one,
+    /// also those passed over, are null.
+    #[inline]
+    pub fn end_some(&mut self, row: usize, elements: usize) {
         let before = self.ends.last().copied().unwrap_or(0);
-        let some = i32::try_from(elements).unwrap_or(i32::MAX) > before;
-        self.end(elements, some);
+        if i32::try_from(elements).unwrap_or(i32::MAX) > before {
+            self.pad(row);
+            self.end(elements);
+        }
+    }
+
+    /// Ends rows without a list until there are `rows` rows.
+    #[inline]
+    pub fn pad(&mut self, rows: usize) {
+        let missing = (rows + 1).saturating_sub(self.ends.len());
+        if missing > 0 {
+            let last = self.ends.last().copied().unwrap_or(0);
+            self.ends.resize(rows + 1, last);
+            self.validity.append_n_nulls(missing);
+        }
     }
 
     /// The offsets, for a map.
@@ -75,13 +91,15 @@ impl<T: ArrowPrimitiveType> Default for NumberLists<T> {
 }
 
 impl<T: ArrowPrimitiveType> NumberLists<T> {
-    /// Ends a row's list.
-    pub fn end(&mut self, valid: bool) {
-        self.lists.end(self.values.len(), valid);
+    /// Ends the list of the row with this number; rows passed over are null.
+    pub fn end(&mut self, row: usize) {
+        self.lists.pad(row);
+        self.lists.end(self.values.len());
     }
 
-    /// The column.
-    pub fn finish(&mut self) -> ArrayRef {
+    /// The column of so many rows.
+    pub fn finish(&mut self, rows: usize) -> ArrayRef {
+        self.lists.pad(rows);
         let values: ArrayRef = Arc::new(self.values.finish());
         self.lists.finish(values)
     }
