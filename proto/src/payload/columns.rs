@@ -182,7 +182,7 @@ pub(super) fn write(
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             write_integers::<TimestampMicrosecondType>(out, column)
         }
-        DataType::Float64 => decimals::write(out, &valid(column.as_primitive::<Float64Type>())),
+        DataType::Float64 => decimals::write(out, &valid::<_, f64>(column.as_primitive::<Float64Type>())),
         DataType::Utf8 => {
             let values: Vec<&[u8]> = column
                 .as_string::<i32>()
@@ -212,10 +212,13 @@ pub(super) fn write(
     }
 }
 
-fn valid<T: ArrowPrimitiveType>(column: &PrimitiveArray<T>) -> Vec<T::Native> {
+fn valid<T: ArrowPrimitiveType, V: From<T::Native>>(column: &PrimitiveArray<T>) -> Vec<V> {
     match column.nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => column.values().to_vec(),
-        Some(nulls) => nulls.valid_indices().map(|index| column.value(index)).collect(),
+        None => column.values().iter().map(|value| V::from(*value)).collect(),
+        Some(nulls) => nulls
+            .valid_indices()
+            .map(|index| V::from(column.value(index)))
+            .collect(),
     }
 }
 
@@ -224,8 +227,7 @@ where
     T: ArrowPrimitiveType,
     i64: From<T::Native>,
 {
-    let values = valid(column.as_primitive::<T>()).into_iter().map(i64::from);
-    integers::write(out, &values.collect::<Vec<_>>())
+    integers::write(out, &valid::<T, i64>(column.as_primitive::<T>()))
 }
 
 fn write_binary(
@@ -249,6 +251,10 @@ fn write_dictionary(out: &mut Writer, column: &DictionaryArray<Int32Type>) -> Re
     out.number(values.len());
     let texts: Vec<&[u8]> = values.iter().flatten().map(str::as_bytes).collect();
     texts::write(out, &texts)?;
+    if values.len() == 1 {
+        // They are all 0, which is what no integers say.
+        return integers::write(out, &[]);
+    }
     write_integers::<Int32Type>(out, column.keys())
 }
 

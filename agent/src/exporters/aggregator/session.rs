@@ -26,6 +26,8 @@ use crate::spool::{ReadError, Reader, Record};
 use crate::stop::Stop;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// New records are read this long after the first of them: a small part of a batch's linger.
+const NEWS_PAUSE: Duration = Duration::from_millis(20);
 /// A batch leaves only when a heartbeat would fit before it.
 const SLOTS_FOR_BATCH: usize = 2;
 /// How long the aggregator may take to say why it closed, or to read Goodbye.
@@ -52,6 +54,8 @@ pub struct Session<'a> {
     is_heartbeat_due: bool,
     /// Hears of new records.
     listener: Reader,
+    /// When to look at those that were heard of.
+    news_due: Option<tokio::time::Instant>,
     /// Reads them; away while a read runs.
     reader: Option<Reader>,
     work: Option<Task<Work>>,
@@ -88,6 +92,7 @@ impl<'a> Session<'a> {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             listener: delivery.reader(),
+            news_due: None,
             reader: Some(delivery.reader()),
             delivery,
             outbound: stream.outbound,
@@ -177,7 +182,7 @@ impl<'a> Session<'a> {
             message = self.inbound.message() => Event::Inbound(message),
             _ = self.heartbeat.tick() => Event::Tick,
             work = finished(&mut self.work) => Event::Worked(work),
-            () = self.listener.wait_for_more() => Event::News,
+            () = news(&mut self.listener, &mut self.news_due) => Event::News,
             () = sleep_until(until) => Event::Look,
             event = room(&self.outbound) => event,
             event = told(&mut self.stop, self.is_stopping) => event,
@@ -218,6 +223,11 @@ impl<'a> Session<'a> {
     }
 
     fn read(&mut self, signal: Signal, wanted: Wanted) {
+        if !self.listener.has_more(signal, wanted.after_seq) {
+            // As after every read that took all there was: not worth another thread's time.
+            self.delivery.core.on_read(signal, Vec::new(), now());
+            return;
+        }
         let reader = self.reader.take().unwrap_or_else(|| self.delivery.reader());
         self.work = Some(tasks::blocking("spool read", move || {
             let records = reader.read(signal, wanted.after_seq, wanted.max_items, wanted.max_bytes);
@@ -315,6 +325,19 @@ async fn finished(work: &mut Option<Task<Work>>) -> Result<Work, TaskError> {
     let outcome = task.await;
     *work = None;
     outcome
+}
+
+/// Resolves some time after there is news, so that what arrives in one moment is read at once.
+/// What was heard is kept in `due` when this is dropped before.
+async fn news(listener: &mut Reader, due: &mut Option<tokio::time::Instant>) {
+    if due.is_none() {
+        listener.wait_for_more().await;
+        *due = Some(tokio::time::Instant::now() + NEWS_PAUSE);
+    }
+    if let Some(instant) = *due {
+        tokio::time::sleep_until(instant).await;
+        *due = None;
+    }
 }
 
 async fn sleep_until(until: Option<Instant>) {
