@@ -7,7 +7,7 @@ help:
 	@echo "make demo   three regions, instrumented applications and live answers on this machine"
 	@echo "make test   install what the tests need and run everything"
 	@echo "make lint   formatting, clippy, dependency rules"
-	@echo "make bench  cost and speed beside Rotel, the Collector and DuckDB; PART=spans for one part of it"
+	@echo "make bench  cost and speed beside Rotel, the Collector and DuckDB; PART=spans for one part of it, ARGS=--help"
 
 demo:
 	@scripts/demo

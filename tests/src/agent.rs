@@ -68,7 +68,8 @@ impl AgentSpec {
     }
 }
 
-fn more(entries: &str) -> String {
+/// Entries of a flow mapping that follow others.
+pub(crate) fn more(entries: &str) -> String {
     if entries.is_empty() {
         String::new()
     } else {

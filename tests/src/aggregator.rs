@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::agent::ready;
+use crate::agent::{more, ready};
 use crate::answers::Answers;
 use crate::lab::Lab;
 use crate::ports::free_address;
@@ -25,6 +25,8 @@ pub struct AggregatorSpec {
     pub store_url: String,
     /// How long rows wait for company before they are committed.
     pub commit_interval: String,
+    /// Further keys of `store`, as a flow mapping's entries.
+    pub store_more: String,
     /// Further top-level YAML.
     pub more: String,
     /// Environment variables, such as credentials of an object store.
@@ -39,6 +41,7 @@ impl AggregatorSpec {
             regions: regions.iter().map(|region| (*region).to_owned()).collect(),
             store_url: String::new(),
             commit_interval: "1s".to_owned(),
+            store_more: String::new(),
             more: String::new(),
             environment: Vec::new(),
         }
@@ -47,9 +50,10 @@ impl AggregatorSpec {
     fn yaml(&self, store_url: &str, ingest: SocketAddr, http: SocketAddr) -> String {
         format!(
             "listen: {{ ingest: {ingest}, http: {http} }}\n\
-             store: {{ url: \"{store_url}\", commit_interval: {} }}\n\
+             store: {{ url: \"{store_url}\", commit_interval: {}{} }}\n\
              regions: [{}]\n{}",
             self.commit_interval,
+            more(&self.store_more),
             self.regions.join(", "),
             self.more
         )

@@ -7,16 +7,22 @@
 mod agents;
 pub mod client;
 pub mod content;
+mod freshness;
+mod ingest;
 mod machine;
 pub mod options;
 mod otlp_sink;
+mod outage;
+mod queries;
 pub mod random;
 pub mod report;
 mod row_sink;
 pub mod run;
 mod size;
+mod stored;
 mod targets;
 pub mod template;
+mod world;
 
 use std::io::Write;
 use std::sync::LazyLock;

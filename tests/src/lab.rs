@@ -5,7 +5,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use parking_lot::{Mutex, MutexGuard};
 use tempfile::TempDir;
 
@@ -103,12 +103,12 @@ where
     Fut: Future<Output = Result<T>>,
 {
     let lab = Arc::new(Lab::new());
-    block_on(scenario(Arc::clone(&lab))).with_context(|| {
+    block_on(scenario(Arc::clone(&lab))).map_err(|fault| {
         let ends = lab.logs().into_iter().map(|log| {
             let end = tail(&log);
-            format!("the end of {}:\n{end}\n", log.display())
+            format!("\nthe end of {}:\n{end}", log.display())
         });
-        ends.collect::<String>()
+        anyhow!("{fault:#}{}", ends.collect::<String>())
     })
 }
 

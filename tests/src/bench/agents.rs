@@ -39,7 +39,6 @@ const QUIET: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 /// After this an agent that was started has come to rest.
 const REST: Duration = Duration::from_secs(1);
-const PACED_ITEMS_PER_SECOND: u32 = 20_000;
 /// Requests in flight when more is offered than can be taken.
 const OVERLOAD_CLIENTS: usize = 128;
 
@@ -157,7 +156,12 @@ fn rounds(part: &mut Part, kinds: &[Kind], signal: Signal, options: &Options, ph
                     return Ok(None);
                 };
                 let mut run = Run::new(kind.name(), signal, target);
-                run.all(requests.max(1), options.paced, phases).await?;
+                run.all(
+                    requests.max(1),
+                    Load::paced(signal, options.rate, options.paced),
+                    phases,
+                )
+                .await?;
                 Ok::<_, anyhow::Error>(Some(run.figures))
             });
             let reason = match outcome {
@@ -194,7 +198,7 @@ impl Run {
         }
     }
 
-    async fn all(&mut self, requests: u64, paced: Duration, phases: Phases) -> Result<()> {
+    async fn all(&mut self, requests: u64, paced: Load, phases: Phases) -> Result<()> {
         tokio::time::sleep(REST).await;
         let idle = self.target.process().resident_bytes()? as f64 / MIB;
         let warm_up = Load::full(self.signal, WARM_UP_REQUESTS.min(requests));
@@ -206,8 +210,7 @@ impl Run {
         }
         self.note(IDLE, idle);
         if phases.paced {
-            self.at_fixed_rate(Load::paced(self.signal, PACED_ITEMS_PER_SECOND, paced))
-                .await?;
+            self.at_fixed_rate(paced).await?;
         }
         let name = self.name;
         self.target.process().check_running().context(name)

@@ -162,6 +162,38 @@ impl Sending {
     }
 }
 
+/// A client that sends single requests of the caller's.
+pub struct Probe {
+    grpc: Grpc<Channel>,
+    path: PathAndQuery,
+}
+
+impl Probe {
+    /// Connects to a target.
+    pub async fn connect(target: SocketAddr, signal: Signal) -> Result<Self> {
+        Ok(Self {
+            grpc: Grpc::new(connect(target).await?),
+            path: path(signal),
+        })
+    }
+
+    /// Sends one request until it is acknowledged.
+    pub async fn send(&mut self, body: Bytes) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(status) = export(&mut self.grpc, &self.path, body.clone()).await {
+            if !is_retryable(&status) || Instant::now() > deadline {
+                bail!("the target refused: {status}");
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        Ok(())
+    }
+}
+
+fn is_retryable(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+}
+
 async fn connect(target: SocketAddr) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{target}"))?;
     endpoint.connect().await.context("connecting to the target")
@@ -221,8 +253,7 @@ async fn client(channel: Channel, plan: Arc<Plan>) -> Result<Told> {
         let body = plan.request(number, &mut random);
         let deadline = Instant::now() + PATIENCE;
         while let Err(status) = export(&mut grpc, &plan.path, body.clone()).await {
-            let retryable = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
-            if !retryable || Instant::now() > deadline {
+            if !is_retryable(&status) || Instant::now() > deadline {
                 bail!("the target refused: {status}");
             }
             told.refusals += 1;

@@ -14,10 +14,17 @@ pub const HELP: &str = "bench [OPTION …] [PART …]        all parts if none i
   metrics      the same with data points
   ack          acknowledgement at 20,000 spans per second, all of them
   overload     our agent's memory when more is offered than it can take
+  aggregator   three agents' streams until they are committed and compacted
+  freshness    from a span's end until SQL sees it, at 20,000 spans per second
+  queries      answers from ten million stored spans, beside DuckDB
+  outage       the aggregator away, and the catch-up
 
   --items N        items at full speed per round, fewer for slow peers   (1000000)
   --rounds N       rounds of each part with peers                              (3)
   --paced TIME     how long each load at a fixed rate lasts                  (10s)
+  --stored N       spans that the queries are asked about                 (10000000)
+  --away TIME      how long the aggregator is away                             (60s)
+  --repeat N       how often each query is asked                               (7)
   --json PATH      where the results go as JSON     (bench-results/ of the build)
 ";
 
@@ -32,6 +39,16 @@ pub struct Options {
     pub rounds: usize,
     /// How long each load at a fixed rate lasts.
     pub paced: Duration,
+    /// Items per second of these loads; half of it in an outage.
+    pub rate: u32,
+    /// Spans that the queries are asked about.
+    pub stored: u64,
+    /// How long the aggregator is away.
+    pub away: Duration,
+    /// How often each query is asked; traces more often.
+    pub repeat: usize,
+    /// So long an aggregator must be quiet to be at rest: longer than its looks at the tables.
+    pub quiet: Duration,
     /// Where the results go.
     pub json: Option<String>,
 }
@@ -43,6 +60,11 @@ impl Default for Options {
             items: 1_000_000,
             rounds: 3,
             paced: Duration::from_secs(10),
+            rate: 20_000,
+            stored: 10_000_000,
+            away: Duration::from_secs(60),
+            repeat: 7,
+            quiet: Duration::from_secs(12),
             json: None,
         }
     }
@@ -53,6 +75,16 @@ impl Options {
     pub fn once(&self) -> Self {
         Self {
             rounds: 1,
+            ..self.clone()
+        }
+    }
+
+    /// The same with half of the work.
+    pub fn half(&self) -> Self {
+        Self {
+            rounds: self.rounds.div_ceil(2),
+            items: self.items / 2,
+            paced: self.paced / 2,
             ..self.clone()
         }
     }
@@ -70,6 +102,9 @@ impl Options {
                 "--items" => options.items = value()?.parse()?,
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--paced" => options.paced = duration(&value()?)?,
+                "--stored" => options.stored = value()?.parse()?,
+                "--away" => options.away = duration(&value()?)?,
+                "--repeat" => options.repeat = value()?.parse()?,
                 "--json" => options.json = Some(value()?),
                 other if other.starts_with('-') => bail!("there is no option {other}\n\n{HELP}"),
                 "all" => {}

@@ -10,26 +10,30 @@ use meridian_proto::signal::Signal;
 use crate::bench::machine::Machine;
 use crate::bench::options::{HELP, Options};
 use crate::bench::report::{Part, Report};
-use crate::bench::{agents, progress, say};
+use crate::bench::{agents, freshness, ingest, outage, progress, queries, say};
 use crate::otlp::now_unix_nanos;
 use crate::process::build_folder;
 
 type Measure = fn(&Options) -> Part;
 
 /// The parts; those that only repeat a part of another are left out of a whole run.
-const PARTS: [(&str, bool, Measure); 6] = [
+const PARTS: [(&str, bool, Measure); 10] = [
     ("spans", true, |options| {
         agents::beside_peers("spans", Signal::Spans, options)
     }),
     ("logs", true, |options| {
-        agents::beside_peers("logs", Signal::Logs, options)
+        agents::beside_peers("logs", Signal::Logs, &options.half())
     }),
     ("metrics", true, |options| {
-        agents::beside_peers("metrics", Signal::Metrics, options)
+        agents::beside_peers("metrics", Signal::Metrics, &options.half())
     }),
     ("agent", false, agents::alone),
     ("ack", false, agents::acknowledgement),
     ("overload", true, agents::overload),
+    ("aggregator", true, ingest::part),
+    ("freshness", true, freshness::part),
+    ("queries", true, queries::part),
+    ("outage", true, outage::part),
 ];
 
 /// Reads the arguments, measures, prints the tables and the path of the JSON.
@@ -81,6 +85,8 @@ fn write(report: &Report, options: &Options) -> Result<PathBuf> {
             folder.join(format!("{}.json", report.time_unix_nanos / 1_000_000_000))
         }
     };
-    std::fs::write(&path, serde_json::to_vec_pretty(report)?)?;
+    let json = serde_json::to_vec_pretty(report)?;
+    std::fs::write(&path, &json)?;
+    std::fs::write(path.with_file_name("latest.json"), &json)?;
     Ok(path)
 }

@@ -15,6 +15,11 @@ fn miniature(part: &str) -> Part {
         items: 4000,
         rounds: 1,
         paced: Duration::from_millis(500),
+        rate: 2000,
+        stored: 10_000,
+        away: Duration::from_secs(2),
+        repeat: 1,
+        quiet: Duration::from_millis(500),
         ..Options::default()
     };
     let report = measure(&options).expect("the part is known");
@@ -63,4 +68,34 @@ fn overload_is_measured() {
     let part = miniature("overload");
     assert_eq!(faults(&part), Vec::<&String>::new());
     assert_eq!(part.rows.len(), 2, "{part:?}");
+}
+
+#[test]
+fn the_aggregator_is_measured_with_every_signal() {
+    let part = miniature("aggregator");
+    assert_eq!(faults(&part), Vec::<&String>::new());
+    let subjects: Vec<&str> = part.rows.iter().map(|row| row.subject.as_str()).collect();
+    assert_eq!(subjects, ["spans", "logs", "metrics"]);
+}
+
+#[test]
+fn freshness_and_an_outage_are_measured_with_probes() {
+    for name in ["freshness", "outage"] {
+        let part = miniature(name);
+        assert_eq!(faults(&part), Vec::<&String>::new(), "{name}");
+        assert!(part.goals.iter().all(|goal| goal.measured.is_some()), "{part:?}");
+    }
+}
+
+#[test]
+fn queries_are_measured_beside_duckdb() {
+    let part = miniature("queries");
+    assert_eq!(faults(&part), Vec::<&String>::new());
+    for row in part.rows.iter().filter(|row| row.subject != "the store") {
+        let columns: Vec<&str> = row.cells.iter().map(|cell| cell.column.name).collect();
+        for column in ["p50 ms", "DuckDB p50 ms"] {
+            assert!(columns.contains(&column), "{}: {columns:?}", row.subject);
+        }
+    }
+    assert!(part.rows.len() > 6, "{part:?}");
 }
