@@ -71,9 +71,11 @@ def part_table(part):
 def machine(report):
     of = report["machine"]
     date = datetime.datetime.fromtimestamp(report["time_unix_nanos"] / 1e9, datetime.timezone.utc)
+    how = report["options"]
     return (f"Measured on {date:%Y-%m-%d} at commit {of['commit']} with {of['cores']} cores of {of['cpu'] or 'an unnamed CPU'}, "
             f"{of['memory_mib'] // 1024} GiB, Linux {of['kernel']}, {of['disk']}, load {of['load']} before the run; "
-            f"{', '.join(of['peers'])}. The generator and the far sides run on the same cores. "
+            f"{', '.join(of['peers'])}; {how['items']:,} items in {how['rounds']} rounds, {how['stored']:,} spans stored, "
+            f"the aggregator away for {how['away']['secs']} s. The generator and the far sides run on the same cores. "
             "Medians of the rounds, with their spread in parentheses.")
 
 

@@ -18,12 +18,12 @@ use crate::lab::{self, Lab};
 const MIB: f64 = 1024.0 * 1024.0;
 const RATE: Column = Column::new("items/s committed", 0);
 const CPU: Column = Column::new("CPU µs/item to commit", 2);
-const CPU_ALL: Column = Column::new("and compacted", 2);
+const CPU_ALL: Column = Column::new("until at rest", 2);
 const PEAK: Column = Column::new("peak RSS MiB", 0);
 const FILES: Column = Column::new("files", 0);
-const FILES_AFTER: Column = Column::new("files compacted", 0);
+const FILES_AFTER: Column = Column::new("files at rest", 0);
 const DISK: Column = Column::new("disk bytes/item", 1);
-const DISK_AFTER: Column = Column::new("compacted", 1);
+const DISK_AFTER: Column = Column::new("disk bytes/item at rest", 1);
 const INGEST_MEMORY_MIB: f64 = 1024.0;
 
 const COMMIT_WITHIN: Duration = Duration::from_secs(300);
@@ -55,20 +55,20 @@ pub fn part(options: &Options) -> Part {
         }
     }
     let of = |part: &Part, column| part.median(Signal::Spans.as_str(), column);
-    let (cpu, disk, peak) = (of(&part, CPU_ALL), of(&part, DISK_AFTER), of(&part, PEAK));
+    let (cpu, peak) = (of(&part, CPU_ALL), of(&part, PEAK));
     part.goal(
         "aggregator's CPU µs per span, with compaction",
         Bound::AtMost,
         5.0,
         cpu,
     );
-    part.goal("disk bytes per span, compacted", Bound::AtMost, 40.0, disk);
     part.goal(
         "aggregator's peak RSS, MiB (ingest_memory)",
         Bound::AtMost,
         INGEST_MEMORY_MIB,
         peak,
     );
+    part.note("at rest: compacted as far as the defaults see reason to; fewer files than that are not");
     part.note("all with the defaults: commit_interval 5s, agents' batches of 10,000 rows");
     part
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use meridian_runtime::units;
+use serde::Serialize;
 
 /// What `--help` prints.
 pub const HELP: &str = "bench [OPTION …] [PART …]        all parts if none is named
@@ -29,7 +30,7 @@ pub const HELP: &str = "bench [OPTION …] [PART …]        all parts if none i
 ";
 
 /// What is measured, and how thoroughly.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Options {
     /// Names of parts; empty for all.
     pub parts: Vec<String>,
@@ -71,6 +72,14 @@ impl Default for Options {
 }
 
 impl Options {
+    /// In a line: figures of a smaller run are not those of a whole one.
+    pub fn text(&self) -> String {
+        format!(
+            "{} items, {} rounds, {:?} at a fixed rate; {} spans stored; aggregator away for {:?}",
+            self.items, self.rounds, self.paced, self.stored, self.away
+        )
+    }
+
     /// The same with one round.
     pub fn once(&self) -> Self {
         Self {

@@ -53,6 +53,7 @@ const QUERY_MEMORY_MIB: f64 = 2048.0;
 /// Our answers beside DuckDB's.
 pub fn part(options: &Options) -> Part {
     let mut part = Part::new("queries");
+    let spans = options.stored;
     let outcome = lab::attempt(|lab| async move {
         let mut part = Part::new("queries");
         measure(&lab, options, &mut part).await?;
@@ -62,8 +63,12 @@ pub fn part(options: &Options) -> Part {
         Ok(measured) => part = measured,
         Err(fault) => part.left_out.push(format!("left out: {fault:#}")),
     }
+    let disk = part.median(STORE, DISK);
+    let at_rest = format!("disk bytes per span at rest, {spans} stored");
+    part.goal(&at_rest, Bound::AtMost, 40.0, disk);
+    let by_id = format!("a trace by id among {spans} spans, p99 ms (warm)");
     let trace = part.median(questions::TRACE, P99);
-    part.goal("a trace by id, p99 ms (warm)", Bound::AtMost, 50.0, trace);
+    part.goal(&by_id, Bound::AtMost, 50.0, trace);
     let ours = part.median(questions::BY_SERVICE, P50);
     part.goal(
         "by service over one hour, p50 ms (warm)",

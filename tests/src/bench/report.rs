@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::bench::machine::Machine;
+use crate::bench::options::Options;
 
 /// A column of a part's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -209,6 +210,8 @@ pub struct Report {
     pub machine: Machine,
     /// When, in nanoseconds since the epoch.
     pub time_unix_nanos: u64,
+    /// How thoroughly.
+    pub options: Options,
     /// What was measured.
     pub parts: Vec<Part>,
 }
@@ -216,7 +219,7 @@ pub struct Report {
 impl Report {
     /// All of it for a terminal.
     pub fn text(&self) -> String {
-        let mut text = format!("\n{}\n\n", self.machine.text());
+        let mut text = format!("\n{}\n{}\n\n", self.machine.text(), self.options.text());
         let mut answers = vec![
             ["target", "", "", "measured", "", "part"]
                 .map(str::to_owned)
@@ -318,6 +321,7 @@ mod tests {
         let report = Report {
             machine: Machine::default(),
             time_unix_nanos: 0,
+            options: Options::default(),
             parts: vec![part],
         };
         let text = report.text();

@@ -72,6 +72,7 @@ pub fn measure(options: &Options) -> Result<Report> {
     Ok(Report {
         machine,
         time_unix_nanos,
+        options: options.clone(),
         parts,
     })
 }
