@@ -222,7 +222,7 @@ class Platform:
 TRAFFIC = """
 SELECT region, count(*) AS requests,
        sum(CASE WHEN status_code = 'ERROR' THEN 1 ELSE 0 END) AS errors,
-       approx_percentile_cont(CAST(duration_ns AS DOUBLE), 0.99) / 1e6 AS p99_ms
+       quantile(duration_ns, 0.99) / 1e6 AS p99_ms
 FROM spans
 WHERE kind = 'SERVER' AND service_name = 'gateway' AND start_time > now() - INTERVAL '1 minute'
 GROUP BY region"""

@@ -166,6 +166,7 @@ fn limits(mut section: Section<'_>) -> Limits {
     let limits = Limits {
         query: query::Limits {
             query_memory_bytes: bytes(&mut section, "query_memory", default.query_memory_bytes),
+            file_cache_bytes: bytes(&mut section, "query_file_cache", default.file_cache_bytes),
             query_timeout: positive(&mut section, "query_timeout", default.query_timeout),
             query_rows_max: section.optional("query_rows", default.query_rows_max),
             queries_max: section.optional("queries", default.queries_max),

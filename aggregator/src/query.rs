@@ -4,13 +4,16 @@
 mod agents;
 mod error;
 mod explain;
+mod files;
 mod functions;
 mod gate;
+mod grouping;
 mod ids;
 pub mod named;
 pub mod params;
 mod place;
 mod prune;
+mod quantile;
 mod reader;
 mod render;
 mod run;
@@ -21,6 +24,7 @@ mod source;
 mod suggest;
 mod table;
 pub mod times;
+mod traces;
 
 use std::sync::Arc;
 
@@ -46,6 +50,7 @@ pub use source::Source;
 use crate::coverage::{Coverage, Report, Status, Window};
 use crate::store::Store;
 use explain::Context;
+use files::FileCache;
 use reader::OpenFiles;
 use render::Cut;
 use run::Workers;
@@ -95,6 +100,7 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     source: Arc<dyn Source>,
     sessions: Sessions,
+    files: FileCache,
     workers: Workers,
     running: Arc<Semaphore>,
     limits: Limits,
@@ -127,6 +133,7 @@ impl Engine {
         })?;
         Ok(Self(Arc::new(Inner {
             sessions,
+            files: FileCache::new(source.object_store(), limits.file_cache_bytes),
             workers: Workers::start(&limits)?,
             running: Arc::new(Semaphore::new(limits.queries_max)),
             source,
@@ -215,6 +222,7 @@ impl Inner {
         let tables = QueryContext {
             source: Arc::clone(&self.source),
             scope,
+            files: self.files.clone(),
             open_files: open_files.clone(),
             store_url: self.sessions.store_url().clone(),
             known_regions: Arc::new(regions.collect()),

@@ -1,10 +1,11 @@
 //! What the agent and the aggregator agree on: the stream's messages, the Arrow schema of
-//! every signal, how attribute values are written, and ids.
+//! every signal, how attribute values are written, ids, and the mathematics of histograms.
 //!
 //! One schema serves the wire, the aggregator's memory and Parquet. This crate does no IO,
 //! spawns nothing and knows neither process.
 
 pub mod attributes;
+pub mod histogram;
 pub mod ids;
 pub mod json;
 pub mod payload;

@@ -31,8 +31,8 @@ pub struct Limits {
     pub threads: usize,
     /// Stack of the thread that parses and plans. It is reserved, not used, until needed.
     pub plan_stack_bytes: usize,
-    /// Bytes of Parquet footers that are kept.
-    pub footer_cache_bytes: usize,
+    /// Bytes of footers, page indexes and bloom filters of data files that are kept.
+    pub file_cache_bytes: usize,
 }
 
 impl Default for Limits {
@@ -47,7 +47,7 @@ impl Default for Limits {
             queries_max: 16,
             threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)),
             plan_stack_bytes: 64 << 20,
-            footer_cache_bytes: 128 << 20,
+            file_cache_bytes: 256 << 20,
         }
     }
 }

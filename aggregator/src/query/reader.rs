@@ -1,19 +1,20 @@
-//! Opens Parquet files for DataFusion so that every failure names its file. Footers are
-//! cached by DataFusion's own cache; nothing else is kept.
+//! Opens Parquet files for DataFusion: footers come from the cache, and every failure names
+//! its file. Nothing is kept here.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::Result;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{ParquetFileMetrics, ParquetFileReaderFactory};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
@@ -21,6 +22,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::error::UnreadableFile;
+use super::files::FileCache;
 
 /// The file that each partition of a query's plan opened last: those that a decoder, which
 /// does not know what it decodes, can have failed on.
@@ -40,33 +42,54 @@ impl OpenFiles {
     }
 }
 
-/// Makes readers that name their file in errors.
+/// Makes readers of the files of one table.
 #[derive(Debug)]
-pub(super) struct NamingReaderFactory {
-    pub(super) inner: CachedParquetFileReaderFactory,
+pub(super) struct ReaderFactory {
+    pub(super) files: FileCache,
+    /// The columns of the table's files.
+    pub(super) schema: SchemaRef,
     pub(super) open_files: OpenFiles,
 }
 
-impl ParquetFileReaderFactory for NamingReaderFactory {
+impl ParquetFileReaderFactory for ReaderFactory {
     fn create_reader(
         &self,
         partition_index: usize,
         file: PartitionedFile,
-        metadata_size_hint: Option<usize>,
+        _metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
-        let path = file.object_meta.location.clone();
+        let path = file.object_meta.location;
         self.open_files.0.lock().insert(partition_index, path.clone());
-        let inner = self
-            .inner
-            .create_reader(partition_index, file, metadata_size_hint, metrics)?;
-        Ok(Box::new(NamingReader { path, inner }))
+        Ok(Box::new(Reader {
+            metrics: ParquetFileMetrics::new(partition_index, path.as_ref(), metrics),
+            files: self.files.clone(),
+            schema: Arc::clone(&self.schema),
+            size: file.object_meta.size,
+            path,
+        }))
     }
 }
 
-struct NamingReader {
+struct Reader {
+    files: FileCache,
+    schema: SchemaRef,
     path: Path,
-    inner: Box<dyn AsyncFileReader + Send>,
+    size: u64,
+    metrics: ParquetFileMetrics,
+}
+
+impl Reader {
+    fn count<'a>(&self, ranges: impl IntoIterator<Item = &'a Range<u64>>) {
+        let bytes: u64 = ranges.into_iter().map(|range| range.end - range.start).sum();
+        self.metrics
+            .bytes_scanned
+            .add(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+}
+
+fn stored(path: &Path, source: object_store::Error) -> ParquetError {
+    named(path, ParquetError::External(Box::new(source)))
 }
 
 fn named(path: &Path, source: ParquetError) -> ParquetError {
@@ -76,12 +99,14 @@ fn named(path: &Path, source: ParquetError) -> ParquetError {
     }))
 }
 
-impl AsyncFileReader for NamingReader {
+impl AsyncFileReader for Reader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
-        let path = self.path.clone();
-        self.inner
-            .get_bytes(range)
-            .map_err(move |e| named(&path, e))
+        self.count([&range]);
+        let path = &self.path;
+        self.files
+            .store()
+            .get_range(path, range)
+            .map_err(|error| stored(path, error))
             .boxed()
     }
 
@@ -89,21 +114,23 @@ impl AsyncFileReader for NamingReader {
         &mut self,
         ranges: Vec<Range<u64>>,
     ) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
-        let path = self.path.clone();
-        self.inner
-            .get_byte_ranges(ranges)
-            .map_err(move |e| named(&path, e))
-            .boxed()
+        self.count(&ranges);
+        let (store, path) = (self.files.store(), &self.path);
+        async move {
+            let read = store.get_ranges(path, &ranges).await;
+            read.map_err(|error| stored(path, error))
+        }
+        .boxed()
     }
 
     fn get_metadata<'a>(
         &'a mut self,
-        options: Option<&'a ArrowReaderOptions>,
+        _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
-        let path = self.path.clone();
-        self.inner
-            .get_metadata(options)
-            .map_err(move |e| named(&path, e))
+        let path = &self.path;
+        self.files
+            .footer(path, self.size, &self.schema)
+            .map_err(|error| named(path, error))
             .boxed()
     }
 }

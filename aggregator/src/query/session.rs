@@ -17,7 +17,7 @@ use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::optimizer::Analyzer;
+use datafusion::optimizer::{Analyzer, Optimizer};
 use datafusion::prelude::SessionConfig;
 use meridian_proto::signal::Signal;
 
@@ -25,7 +25,9 @@ use super::Source;
 use super::agents::AgentsTable;
 use super::functions;
 use super::gate::Limits;
+use super::grouping::GroupViews;
 use super::ids::HexIds;
+use super::quantile;
 use super::table::{QueryContext, SignalTable};
 
 const CATALOG: &str = "meridian";
@@ -52,6 +54,8 @@ impl Sessions {
         runtime.register_object_store(store_url.as_ref(), source.object_store());
         let mut rules = Analyzer::new().rules;
         rules.insert(0, Arc::new(HexIds));
+        let mut optimizer_rules = Optimizer::new().rules;
+        optimizer_rules.push(Arc::new(GroupViews));
         let mut base = SessionStateBuilder::new()
             .with_config(config(limits))
             .with_runtime_env(runtime)
@@ -60,10 +64,15 @@ impl Sessions {
             .with_file_formats(Vec::new())
             .with_table_factories(HashMap::new())
             .with_analyzer_rules(rules)
+            .with_optimizer_rules(optimizer_rules)
             .build();
         for function in functions::all() {
             use datafusion::execution::FunctionRegistry as _;
             base.register_udf(function)?;
+        }
+        for function in quantile::all() {
+            use datafusion::execution::FunctionRegistry as _;
+            base.register_udaf(function)?;
         }
         Ok(Self { base, store_url })
     }
@@ -111,7 +120,7 @@ fn config(limits: &Limits) -> SessionConfig {
     let parquet = &mut options.execution.parquet;
     parquet.pushdown_filters = true;
     parquet.reorder_filters = true;
-    parquet.bloom_filter_on_read = true;
+    parquet.bloom_filter_on_read = false;
     parquet.enable_page_index = true;
     // Answers are rows of the declared types; views would show through in Arrow answers.
     parquet.schema_force_view_types = false;
@@ -124,6 +133,5 @@ fn runtime_env(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
     RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.query_memory_bytes)))
         .with_disk_manager_builder(no_spilling)
-        .with_metadata_cache_limit(limits.footer_cache_bytes)
         .build_arc()
 }

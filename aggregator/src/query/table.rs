@@ -15,7 +15,6 @@ use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::object_store::ObjectStoreUrl;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
@@ -29,9 +28,11 @@ use meridian_proto::schema;
 use meridian_proto::signal::Signal;
 
 use super::Source;
+use super::files::FileCache;
 use super::prune;
-use super::reader::{NamingReaderFactory, OpenFiles};
+use super::reader::{OpenFiles, ReaderFactory};
 use super::scope::{self, Asked, Scope};
+use super::traces::{self, Needed};
 use crate::store::{DataFile, HotBatch, View};
 
 /// The columns that are partition values of a file, in the order in which they are appended.
@@ -44,6 +45,7 @@ pub(super) struct SignalTable {
     source: Arc<dyn Source>,
     view: OnceLock<View>,
     scope: Arc<Scope>,
+    files: FileCache,
     open_files: OpenFiles,
     store_url: ObjectStoreUrl,
     known_regions: Arc<Vec<String>>,
@@ -55,6 +57,7 @@ pub(super) struct SignalTable {
 pub(super) struct QueryContext {
     pub(super) source: Arc<dyn Source>,
     pub(super) scope: Arc<Scope>,
+    pub(super) files: FileCache,
     pub(super) open_files: OpenFiles,
     pub(super) store_url: ObjectStoreUrl,
     pub(super) known_regions: Arc<Vec<String>>,
@@ -76,6 +79,7 @@ impl SignalTable {
             source: context.source,
             view: OnceLock::new(),
             scope: context.scope,
+            files: context.files,
             open_files: context.open_files,
             store_url: context.store_url,
             known_regions: context.known_regions,
@@ -136,10 +140,26 @@ impl SignalTable {
         Ok(Arc::new(Date32Array::from_iter_values(days)))
     }
 
+    /// The files, and parts of files, that may have rows for which `predicate` is true.
+    async fn needed(
+        &self,
+        files: &[&Arc<DataFile>],
+        predicate: Option<&Arc<dyn PhysicalExpr>>,
+    ) -> Vec<Needed> {
+        match predicate.and_then(traces::wanted) {
+            Some(trace_ids) => {
+                let table = self.file_schema();
+                let files = files.iter().map(|file| Arc::clone(file)).collect();
+                traces::search(files, &trace_ids, &self.files, table.file_schema()).await
+            }
+            None => files.iter().map(|file| Needed::whole(file)).collect(),
+        }
+    }
+
     fn file_plan(
         &self,
         session: &dyn Session,
-        files: &[&Arc<DataFile>],
+        needed: Vec<Needed>,
         columns: &[usize],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -148,19 +168,17 @@ impl SignalTable {
             .iter()
             .map(|&index| Ok(table.table_schema().index_of(self.schema.field(index).name())?))
             .collect::<Result<Vec<usize>>>()?;
-        let cache = session.runtime_env().cache_manager.get_file_metadata_cache();
-        let readers = NamingReaderFactory {
-            inner: CachedParquetFileReaderFactory::new(self.source.object_store(), cache),
+        let readers = ReaderFactory {
+            files: self.files.clone(),
+            schema: Arc::clone(table.file_schema()),
             open_files: self.open_files.clone(),
         };
-        let mut statistics = Statistics::new_unknown(table.table_schema());
-        let rows: u64 = files.iter().map(|file| file.rows).sum();
-        statistics.num_rows = usize::try_from(rows).map_or(Precision::Absent, Precision::Exact);
+        let statistics = statistics(&table, &needed);
         let options = session.table_options().parquet.clone();
         let parquet = ParquetSource::new(table)
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
-        let group = FileGroup::new(files.iter().map(|file| partitioned_file(file)).collect());
+        let group = FileGroup::new(needed.into_iter().map(partitioned_file).collect());
         let config = FileScanConfigBuilder::new(self.store_url.clone(), Arc::new(parquet))
             .with_file_groups(group.split_files(session.config().target_partitions()))
             .with_projection_indices(Some(projection))?
@@ -182,7 +200,21 @@ impl SignalTable {
     }
 }
 
-fn partitioned_file(file: &DataFile) -> PartitionedFile {
+/// How many rows the scan reads: exactly, where it reads whole files.
+fn statistics(table: &TableSchema, needed: &[Needed]) -> Statistics {
+    let mut statistics = Statistics::new_unknown(table.table_schema());
+    let rows = usize::try_from(needed.iter().map(|needed| needed.file.rows).sum::<u64>());
+    let whole = needed.iter().all(|needed| needed.access.is_none());
+    statistics.num_rows = match rows {
+        Ok(rows) if whole => Precision::Exact(rows),
+        Ok(rows) => Precision::Inexact(rows),
+        Err(_) => Precision::Absent,
+    };
+    statistics
+}
+
+fn partitioned_file(needed: Needed) -> PartitionedFile {
+    let file = needed.file;
     let region = ScalarValue::Dictionary(
         Box::new(DataType::Int32),
         Box::new(ScalarValue::Utf8(Some(file.region.clone()))),
@@ -191,7 +223,11 @@ fn partitioned_file(file: &DataFile) -> PartitionedFile {
     let mut partitioned = PartitionedFile::new(String::new(), file.size);
     // The path is set as it is: building it from text would encode it a second time.
     partitioned.object_meta.location = file.path.clone();
-    partitioned.with_partition_values(vec![region, date])
+    let partitioned = partitioned.with_partition_values(vec![region, date]);
+    match needed.access {
+        Some(access) => partitioned.with_extension(access),
+        None => partitioned,
+    }
 }
 
 #[async_trait]
@@ -227,8 +263,9 @@ impl TableProvider for SignalTable {
         if !hot.is_empty() {
             plans.push(self.hot_plan(&hot, &columns, session.config().target_partitions())?);
         }
-        if !files.is_empty() {
-            plans.push(self.file_plan(session, &files, &columns, limit)?);
+        let needed = self.needed(&files, predicate.as_ref()).await;
+        if !needed.is_empty() {
+            plans.push(self.file_plan(session, needed, &columns, limit)?);
         }
         match plans.len() {
             0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&columns)?)))),

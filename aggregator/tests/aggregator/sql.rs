@@ -12,7 +12,7 @@ use serde_json::Value;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 use tempfile::TempDir;
 
-use super::data::{Fixture, NOW_NANOS, TRACE_A};
+use super::data::{Fixture, NOW_NANOS, TRACE_A, TRACE_B};
 
 fn engine_with(limits: Limits, change: impl FnOnce(Fixture) -> Fixture) -> (Engine, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
@@ -198,6 +198,62 @@ async fn files_that_cannot_matter_are_not_opened_and_a_damaged_one_is_named() {
         let sql = format!("SELECT name FROM spans WHERE {filter}");
         ask(&engine, &sql).await.expect(&sql);
     }
+}
+
+/// Writes over the first values of a file; its footer and its bloom filters stay as they are.
+fn damage_rows(directory: &TempDir, path: &str) {
+    let path = directory.path().join(path);
+    let mut bytes = std::fs::read(&path).expect("a file");
+    bytes[4..64].fill(b'x');
+    std::fs::write(path, bytes).expect("damaged");
+}
+
+#[tokio::test]
+async fn a_trace_is_found_without_a_look_into_files_that_do_not_have_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let fixture = Fixture::new(directory.path());
+    let files = fixture.files(Signal::Spans);
+    for file in files.iter().take(3) {
+        damage_rows(&directory, file.path.as_ref());
+    }
+    let engine = Engine::over(Arc::new(fixture), Limits::default()).expect("an engine");
+    let elsewhere = "0000000000000000000000000000000f";
+    for filter in [
+        format!("trace_id = '{elsewhere}'"),
+        format!("trace_id IN ('{elsewhere}', '{TRACE_B}') AND duration_ns > 0"),
+    ] {
+        let sql = format!("SELECT name, cluster FROM spans WHERE {filter}");
+        let found = rows(&engine, &sql).await;
+        assert!(found.to_string().contains("GET /old"), "{found}");
+    }
+    let sql = format!("SELECT name, cluster FROM spans WHERE trace_id = '{TRACE_A}'");
+    let failed = ask(&engine, &sql).await.expect_err("its rows are damaged");
+    assert_eq!(failed.code(), "data_file", "{failed}");
+    assert!(failed.to_string().contains("spans-"), "{failed}");
+}
+
+#[tokio::test]
+async fn a_file_that_vanished_is_named_although_its_footer_is_known() {
+    let (engine, directory) = engine();
+    let sql = format!("SELECT name FROM spans WHERE trace_id = '{TRACE_A}'");
+    ask(&engine, &sql).await.expect("all files are there");
+    std::fs::remove_file(directory.path().join("spans-2.parquet")).expect("removed");
+    for sql in [sql.as_str(), "SELECT name FROM spans"] {
+        let failed = ask(&engine, sql).await.expect_err("a file is gone");
+        assert_eq!(failed.code(), "data_file", "{failed}");
+        assert!(failed.to_string().contains("spans-2.parquet"), "{failed}");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_the_same_where_nothing_may_be_kept_of_files() {
+    let limits = Limits {
+        file_cache_bytes: 0,
+        ..Limits::default()
+    };
+    let (engine, _directory) = engine_with(limits, |fixture| fixture);
+    let sql = format!("SELECT count(*) AS n FROM spans WHERE trace_id = '{TRACE_A}'");
+    assert_eq!(rows(&engine, &sql).await, serde_json::json!([{"n": 3}]));
 }
 
 #[tokio::test]
