@@ -35,7 +35,7 @@ impl Buckets {
         }
         let (mut first, mut last) = self.window().unwrap_or((index, index));
         // A quarter more on the side that grows: a window that creeps is not copied each time.
-        let more = (last - first) / 4 + CHUNK;
+        let more = last.saturating_sub(first) / 4 + CHUNK;
         if index < first {
             first = index.saturating_sub(more);
         }

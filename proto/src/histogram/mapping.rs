@@ -113,7 +113,6 @@ impl Mapping {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "eleven bits")]
 fn exponent_of(bits: u64) -> i32 {
     ((bits >> MANTISSA_BITS) & 0x7ff) as i32 - EXPONENT_BIAS
 }
