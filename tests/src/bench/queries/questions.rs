@@ -40,7 +40,7 @@ impl Question {
 
     /// Both speak the same SQL but for the approximate percentile.
     fn alike(name: &'static str, sql: &str) -> Self {
-        let duckdb = sql.replace("approx_percentile_cont(", "approx_quantile(");
+        let duckdb = sql.replace("quantile(", "approx_quantile(");
         Self::new(name, sql.to_owned(), duckdb)
     }
 }
@@ -88,7 +88,7 @@ pub fn questions(stored: &Stored, repeat: usize) -> Vec<Question> {
         format!(
             "SELECT {group}, count(*) AS spans, \
              sum(CASE WHEN status_code = 'ERROR' THEN 1 ELSE 0 END) * 1.0 / count(*) AS errors, \
-             approx_percentile_cont(duration_ns, 0.99) AS p99 \
+             quantile(duration_ns, 0.99) AS p99 \
              FROM spans WHERE {filter} GROUP BY {group} ORDER BY {group}"
         )
     };
