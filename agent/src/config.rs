@@ -102,6 +102,8 @@ fn read_spool(mut section: Section<'_>) -> SpoolConfig {
         segment_bytes: section
             .optional("segment_bytes", ByteSize(default.segment_bytes))
             .bytes(),
+        max_age: section.maybe("max_age"),
+        compress_after: section.optional("compress_after", default.compress_after),
         linger: section.optional("linger", default.linger),
         retry_window: section.optional("retry_window", default.retry_window),
         fsync: section.optional("fsync", default.fsync),
@@ -109,6 +111,12 @@ fn read_spool(mut section: Section<'_>) -> SpoolConfig {
     };
     if config.segment_bytes == 0 {
         section.fault("segment_bytes", "must be at least 1B");
+    }
+    if config.max_age.is_some_and(|age| age.is_zero()) {
+        section.fault(
+            "max_age",
+            "must be longer than 0s; without it nothing is dropped for its age",
+        );
     }
     if config.max_bytes / 2 < config.segment_bytes {
         section.fault(

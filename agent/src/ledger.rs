@@ -20,6 +20,8 @@ pub enum DropReason {
     Corrupt,
     /// The spool was full and its policy is to drop the oldest.
     SpoolFull,
+    /// The spool's `max_age` was over.
+    SpoolAge,
 }
 
 impl DropReason {
@@ -28,6 +30,7 @@ impl DropReason {
         match self {
             DropReason::Corrupt => "corrupt",
             DropReason::SpoolFull => "spool_full",
+            DropReason::SpoolAge => "spool_age",
         }
     }
 }

@@ -19,11 +19,14 @@
 //! identity                    the spool's UUID, as text
 //! alive                       two slots of 32 bytes, written in turn, the greater count is newer:
 //!                             "MAlv", crc of 8.., time u64, next seq u64, clean u8, 0 × 3, count u32
-//! cursors/<exporter>          "MerCursr", delivered seq u64 of spans, logs, metrics, crc, 0 × 4;
-//!                             other bytes of the name than letters, digits, - and _ as %XX
+//! cursors/<exporter>          "MerCurs2", crc of 12.., asked u32, count of ranges u32 of spans, logs,
+//!                             metrics, then of each its cursor u64 and its ranges (after u64, to u64);
+//!                             other bytes of the name than letters, digits, - and _ as %XX.
+//!                             Before: "MerCursr", the three cursors, crc, 0 × 4
 //! hashes                      blocks: "MHsh", crc of 8.., count u64, then per request
 //!                             hash u128, seq u64, time u64
-//! NNNNNNNNNNNNNNNNNNNN.seg    a segment, named by its first sequence, 20 digits
+//! NNNNNNNNNNNNNNNNNNNN.seg    a segment, named by its first sequence, 20 digits; of version 2 if it
+//!                             was compressed, see [`cold`]
 //! *.seg.bad                   a segment that could not be read; for people, never touched again.
 //!                             One of a later version is not damage: the spool is not opened
 //! *.tmp                       being made; removed when the spool is opened
@@ -59,12 +62,20 @@
 //! - What is torn off the end is cut. What is damaged in the middle is skipped, by the
 //!   length in a sound header, else by a search for the next sound one; the salt keeps bytes
 //!   of a body from passing for a record. Sealed segments are checked when they are read.
+//! - What an exporter has not delivered of a signal is everything after its cursor, and closed
+//!   ranges before it: a backlog that was set aside. A segment is deleted when both are past it.
 //! - Cursors, `alive` and `hashes` may be old after a crash, never ahead. The hashes of a
 //!   segment are durable before it is deleted.
-//! - Memory: 24 bytes per record, up to 80 bytes per request of the retry window. Disk:
-//!   `max_bytes`, beside the small files.
+//! - A segment that is complete and still needed after `compress_after` is compressed under its
+//!   own name, in one step, by a thread of its own. It takes what it then takes.
+//! - Memory: 24 bytes per record, up to 80 bytes per request of the retry window, 2 MiB of
+//!   decompressed frames. Disk: `max_bytes`, beside the small files and the one segment that is
+//!   being compressed.
 
+mod cold;
+mod compress;
 mod config;
+mod delivery;
 pub mod disk;
 mod error;
 mod index;
@@ -76,9 +87,11 @@ mod recovery;
 mod scan;
 mod segment;
 pub mod simulated;
+mod undelivered;
 mod window;
 mod writer;
 
+use std::io;
 use std::sync::Arc;
 
 use meridian_proto::ids::AgentId;
@@ -88,13 +101,18 @@ use meridian_runtime::tasks::{self, Task};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+pub use compress::Compressed;
 pub use config::{SpoolConfig, WhenFull};
+pub use delivery::{Backlog, Resumed};
 pub use error::{AppendError, ReadError, SpoolError};
 pub use index::{DropReason, Pending};
 pub use reader::Reader;
 pub use record::{NewRecord, Record};
 pub use recovery::Recovery;
+pub use undelivered::Range;
 
+use cold::FrameCache;
+use compress::{Compressor, Ending};
 use disk::{Disk, RealDisk};
 use index::Index;
 use queue::{Life, Queue};
@@ -129,6 +147,9 @@ struct Shared {
     clock: Clock,
     index: Mutex<Index>,
     durable: watch::Sender<u64>,
+    /// Held while a segment's file is deleted or replaced; false when none may be any more.
+    files: Mutex<bool>,
+    frames: FrameCache,
 }
 
 /// Closes the queue when the last handle is gone.
@@ -136,10 +157,13 @@ struct Handle {
     queue: Arc<Queue>,
     /// Its end is told by the queue, also that by a panic.
     _writer: Task<()>,
+    ending: Arc<Ending>,
+    _compressor: Task<()>,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        self.ending.end();
         self.queue.close();
     }
 }
@@ -160,7 +184,11 @@ impl Spool {
         exporters: &[String],
     ) -> Result<Spool, SpoolError> {
         let linger = config.linger;
-        let (shared, writer) = open_parts(disk, config, clock, exporters)?;
+        let (shared, writer) = open_parts(Arc::clone(&disk), config.clone(), clock, exporters)?;
+        let ending = Arc::new(Ending::default());
+        let compressor = Compressor::new(disk, Arc::clone(&shared), config);
+        let until = Arc::clone(&ending);
+        let compressor = tasks::blocking("spool compressor", move || compressor.run(&until));
         let queue = Arc::new(Queue::new());
         let served = Arc::clone(&queue);
         let writer = tasks::blocking("spool writer", move || queue::serve(&served, writer, linger));
@@ -169,6 +197,8 @@ impl Spool {
             handle: Arc::new(Handle {
                 queue,
                 _writer: writer,
+                ending,
+                _compressor: compressor,
             }),
         })
     }
@@ -202,31 +232,90 @@ impl Spool {
         self.shared.watermark(sent)
     }
 
-    /// Notes that the exporter has delivered this signal up to `seq`; never moves back.
-    /// Returns the items passed, less what was dropped: what the ledger counts as delivered.
+    /// Notes that the exporter's live lane has delivered this signal up to `seq`; never moves
+    /// back. Returns the items passed, less what was dropped: what the ledger counts as delivered.
     pub fn advance(&self, exporter: &str, signal: Signal, seq: u64) -> u64 {
+        self.deliver(|index| index.advance(exporter, signal, seq))
+    }
+
+    /// The same of the closed ranges: they are delivered up to `seq`.
+    pub fn catch_up(&self, exporter: &str, signal: Signal, seq: u64) -> u64 {
+        self.deliver(|index| index.catch_up(exporter, signal, seq))
+    }
+
+    /// Takes over what the exporter's peer has: everything up to `seq`, except these ranges, and
+    /// nothing else. What it has lost is pending again, as far as records are still there.
+    pub fn resume(&self, exporter: &str, signal: Signal, seq: u64, ranges: &[Range]) -> Resumed {
+        self.deliver(|index| index.resume(exporter, signal, seq, ranges))
+    }
+
+    fn deliver<T>(&self, change: impl FnOnce(&mut Index) -> T) -> T {
         let mut index = self.shared.index.lock();
-        let passed = index.advance(exporter, signal, seq);
+        let changed = change(&mut index);
         let reclaim = index.oldest_is_delivered();
         drop(index);
         if reclaim {
             self.handle.queue.reclaim();
         }
-        passed
+        changed
     }
 
-    /// Moves the exporter's cursor back to `seq`, as far as records are still there: the other
-    /// side has lost what it had confirmed. Returns the items that are pending again.
-    pub fn rewind(&self, exporter: &str, signal: Signal, seq: u64) -> u64 {
-        self.shared.index.lock().rewind(exporter, signal, seq)
-    }
-
-    /// Everything of this signal up to here is delivered by the exporter.
+    /// Everything of this signal up to here is delivered by the exporter's live lane, except the
+    /// closed ranges.
     pub fn cursor(&self, exporter: &str, signal: Signal) -> u64 {
         let index = self.shared.index.lock();
         index
             .cursor(exporter)
-            .map_or(0, |cursor| cursor.seqs[signal.index()])
+            .map_or(0, |cursor| cursor.undelivered[signal.index()].cursor)
+    }
+
+    /// The closed ranges of this signal that the exporter has still to deliver, ascending.
+    pub fn ranges(&self, exporter: &str, signal: Signal) -> Vec<Range> {
+        let index = self.shared.index.lock();
+        index
+            .cursor(exporter)
+            .map(|cursor| cursor.undelivered[signal.index()].ranges.clone())
+            .unwrap_or_default()
+    }
+
+    /// What waits for the exporter's live lane.
+    pub fn backlog(&self, exporter: &str) -> Backlog {
+        self.shared.index.lock().backlog(exporter)
+    }
+
+    /// The times (from, to) of what the exporter's closed ranges hold, ascending and apart.
+    pub fn late(&self, exporter: &str) -> Vec<(u64, u64)> {
+        self.shared.index.lock().late(exporter)
+    }
+
+    /// Whether the exporter has asked for a closed range and got no answer, here or in the life
+    /// of an earlier process.
+    pub fn has_asked(&self, exporter: &str) -> bool {
+        let index = self.shared.index.lock();
+        index.cursor(exporter).is_some_and(|cursor| cursor.asked)
+    }
+
+    /// Notes that the exporter asks for a closed range; durable when it resolves.
+    pub async fn ask(&self, exporter: &str) -> io::Result<()> {
+        self.note_asked(exporter, true);
+        let saved = self.handle.queue.save_cursors().await;
+        if saved.is_err() {
+            self.note_asked(exporter, false);
+        }
+        saved
+    }
+
+    /// The exporter has its answer. To forget this costs one more question.
+    pub fn answered(&self, exporter: &str) {
+        self.note_asked(exporter, false);
+    }
+
+    fn note_asked(&self, exporter: &str, asked: bool) {
+        let mut index = self.shared.index.lock();
+        if let Some(cursor) = index.cursors.iter_mut().find(|one| one.exporter == exporter) {
+            cursor.moved |= cursor.asked != asked;
+            cursor.asked = asked;
+        }
     }
 
     /// What the exporter has still to deliver.
@@ -239,6 +328,11 @@ impl Spool {
         self.shared.index.lock().oldest_seq()
     }
 
+    /// What was compressed since the spool was opened.
+    pub fn compressed(&self) -> Compressed {
+        self.shared.index.lock().compressed
+    }
+
     /// Bytes that the records take on the disk, delivered ones of undeleted segments included.
     pub fn bytes(&self) -> u64 {
         self.shared.index.lock().bytes()
@@ -246,7 +340,7 @@ impl Spool {
 
     /// Items dropped before this exporter delivered them, since this process started.
     pub fn dropped(&self, exporter: &str) -> u64 {
-        let reasons = [DropReason::Full, DropReason::Corrupt];
+        let reasons = [DropReason::Full, DropReason::Corrupt, DropReason::Expired];
         let of = |signal| reasons.map(|reason| self.dropped_items(exporter, signal, reason));
         Signal::ALL.into_iter().flat_map(of).sum()
     }
@@ -271,6 +365,7 @@ impl Spool {
 
     /// Writes what is queued, marks the shutdown as clean and ends the writer.
     pub async fn close(&self) {
+        self.handle.ending.end();
         self.handle.queue.close();
         let mut life = self.handle.queue.life();
         // An error is impossible while this handle keeps the sender, and would mean ended.
@@ -300,6 +395,8 @@ fn open_parts(
         clock: clock.clone(),
         index: Mutex::new(opened.index),
         durable,
+        files: Mutex::new(true),
+        frames: opened.frames,
     });
     let parts = WriterParts {
         window: opened.window,
@@ -315,6 +412,8 @@ fn open_parts(
 
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod cold_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! the log refuses it if another aggregator moved one of these lanes meanwhile. Then the
 //! rows that are now in the table are cut, and the rest is tried again.
 
+mod closed;
 mod columns;
 mod durable;
 mod hot;
@@ -41,6 +42,7 @@ use crate::config::StoreConfig;
 use location::Location;
 use table::Table;
 
+pub use closed::{Books, ClosedRange, SetAside};
 pub use durable::Durable;
 pub use hot::{Incoming, Lane, LaneKey, Offered, Record};
 pub use location::LocationError;
@@ -176,14 +178,30 @@ impl Store {
     /// What is committed of both lanes of an agent, read from the log as it is now: the
     /// agent may have delivered to another aggregator before.
     pub async fn resume(&self, agent: AgentId) -> Result<Vec<(Signal, LaneKey, u64)>, StoreError> {
-        let lanes = Lane::ALL.map(|lane| LaneKey { agent, lane });
+        let books = self.books(agent, [None; 3]).await?;
+        let of_signal = |(signal, books): (Signal, Books)| {
+            let seqs = [(Lane::Live, books.live), (Lane::CatchUp, books.catch_up)];
+            seqs.map(|(lane, seq)| (signal, LaneKey { agent, lane }, seq))
+        };
+        Ok(books.into_iter().flat_map(of_signal).collect())
+    }
+
+    /// The same with the closed ranges, after backlogs were set aside (by [`Signal::index`]).
+    pub async fn books(
+        &self,
+        agent: AgentId,
+        requests: [Option<SetAside>; 3],
+    ) -> Result<Vec<(Signal, Books)>, StoreError> {
         let tables = self.0.tables.iter();
         let asked = tables.map(|table| async {
-            let committed = table.committed(&lanes).await?;
-            Ok::<_, StoreError>(committed.into_iter().map(|(lane, seq)| (table.signal, lane, seq)))
+            let books = table.books(agent, requests[table.signal.index()]).await?;
+            Ok::<_, StoreError>((table.signal, books))
         });
-        let committed: Vec<_> = futures::future::try_join_all(asked).await?;
-        Ok(committed.into_iter().flatten().collect())
+        let books = futures::future::try_join_all(asked).await;
+        if requests.iter().any(Option::is_some) {
+            self.announce();
+        }
+        books
     }
 
     /// What is known to be committed of a lane.

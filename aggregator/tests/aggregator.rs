@@ -3,6 +3,8 @@
 
 #![expect(clippy::panic, reason = "how a test fails, in its helpers too")]
 
+#[path = "aggregator/closed.rs"]
+mod closed;
 #[path = "aggregator/crash.rs"]
 mod crash;
 #[path = "aggregator/data.rs"]

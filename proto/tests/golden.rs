@@ -61,6 +61,7 @@ fn hello() -> Hello {
         started_unix_nanos: 2,
         now_unix_nanos: 3,
         oldest_seq: 4,
+        set_aside: Vec::new(),
     }
 }
 
@@ -93,6 +94,7 @@ fn heartbeat() -> Heartbeat {
             to_unix_nanos: 8,
             reason: "stalled".to_owned(),
         }],
+        late: Vec::new(),
     }
 }
 
@@ -107,6 +109,7 @@ fn aggregator_messages() -> Vec<(&'static str, aggregator_message::Kind)> {
         }],
         window_bytes: 1 << 25,
         aggregator: "a".to_owned(),
+        closed_ranges: Vec::new(),
     };
     let ack = Ack {
         signal: 3,

@@ -3,6 +3,7 @@
 
 mod system {
     mod answers;
+    mod backlog;
     mod bad_input;
     mod bench;
     mod crash;

@@ -11,6 +11,7 @@
 //! attempt. It never gives up and never drops a record: what cannot be delivered stays in the
 //! spool, whose policy decides.
 
+mod backlog;
 mod build;
 mod connect;
 mod core;
@@ -19,6 +20,7 @@ mod error;
 mod flow;
 mod gaps;
 mod gather;
+mod lane;
 mod metrics;
 mod session;
 mod settings;
@@ -128,10 +130,12 @@ impl Aggregator {
         stop: &Stop,
     ) -> Result<Ended, (SessionError, bool)> {
         let url = &self.settings.endpoints[endpoint];
-        let hello = self.delivery.hello();
         let mut deadline = stop.clone();
         let opened = tokio::select! {
-            opened = connect::open(url, self.settings.connect_timeout, hello) => opened,
+            opened = async {
+                let hello = self.delivery.hello().await;
+                connect::open(url, self.settings.connect_timeout, hello).await
+            } => opened,
             () = deadline.over() => return Ok(Ended::Deadline),
         };
         let (stream, welcome) = opened.map_err(|error| (error, false))?;

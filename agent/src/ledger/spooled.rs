@@ -7,15 +7,16 @@ use meridian_proto::signal::Signal;
 use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::{DropReason, Ledger};
 use crate::spool::{self, Spool};
 
 /// What the spool drops, and what the ledger calls it.
-const DROPS: [(spool::DropReason, DropReason); 2] = [
+const DROPS: [(spool::DropReason, DropReason); 3] = [
     (spool::DropReason::Full, DropReason::SpoolFull),
     (spool::DropReason::Corrupt, DropReason::Corrupt),
+    (spool::DropReason::Expired, DropReason::SpoolAge),
 ];
 
 /// The spool's part of the books.
@@ -23,9 +24,11 @@ struct Spooled {
     spool: Spool,
     exporters: Vec<String>,
     pending_items: IntGaugeVec,
+    catch_up_items: IntGaugeVec,
     pending_bytes: IntGaugeVec,
     oldest_seconds: IntGaugeVec,
     spool_bytes: IntGauge,
+    compressed: [IntCounter; 3],
     dropped: IntCounterVec,
     /// How much of the spool's own counts is in `dropped` already, in the order of asking.
     seen: Mutex<Vec<u64>>,
@@ -52,13 +55,27 @@ pub fn register(
             "Items in the spool that the exporter has not delivered.",
             &["exporter", "signal"],
         )?,
-        pending_bytes: gauge("pending_bytes", "What they take on the disk.", &labels)?,
+        catch_up_items: gauge(
+            "catch_up_items",
+            "Those of them that are a backlog set aside, delivered beside fresh data.",
+            &labels,
+        )?,
+        pending_bytes: gauge(
+            "pending_bytes",
+            "What they take on the disk, not compressed.",
+            &labels,
+        )?,
         oldest_seconds: gauge(
             "oldest_pending_timestamp_seconds",
             "When the oldest of them was accepted; 0 if there is none.",
             &labels,
         )?,
         spool_bytes: IntGauge::new("meridian_agent_spool_bytes", "What the spool takes on the disk.")?,
+        compressed: [
+            counter("compressed_segments_total", "Segments that were compressed.")?,
+            counter("compressed_bytes_before_total", "What they took before.")?,
+            counter("compressed_bytes_after_total", "What they took then.")?,
+        ],
         dropped: ledger.dropped_items.clone(),
         seen: Mutex::new(vec![0; exporters.len() * Signal::ALL.len() * DROPS.len()]),
         spool: spool.clone(),
@@ -68,8 +85,9 @@ pub fn register(
 
 impl Collector for Spooled {
     fn desc(&self) -> Vec<&Desc> {
-        let gauges: [&dyn Collector; 4] = [
+        let gauges: [&dyn Collector; 5] = [
             &self.pending_items,
+            &self.catch_up_items,
             &self.pending_bytes,
             &self.oldest_seconds,
             &self.spool_bytes,
@@ -78,6 +96,7 @@ impl Collector for Spooled {
         gauges
             .into_iter()
             .chain([dropped])
+            .chain(self.compressed.iter().map(|counter| counter as &dyn Collector))
             .flat_map(Collector::desc)
             .collect()
     }
@@ -89,15 +108,26 @@ impl Collector for Spooled {
         }
         self.spool_bytes.set(signed(self.spool.bytes()));
         let mut families = self.pending_items.collect();
+        families.extend(self.catch_up_items.collect());
         families.extend(self.pending_bytes.collect());
         families.extend(self.oldest_seconds.collect());
         families.extend(self.spool_bytes.collect());
         families.extend(self.dropped.collect());
+        families.extend(self.refresh_compressed());
         families
     }
 }
 
 impl Spooled {
+    fn refresh_compressed(&self) -> Vec<MetricFamily> {
+        let now = self.spool.compressed();
+        let counts = [now.segments, now.bytes_before, now.bytes_after];
+        for (counter, count) in self.compressed.iter().zip(counts) {
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        self.compressed.iter().flat_map(Collector::collect).collect()
+    }
+
     fn refresh_pending(&self, exporter: &str) {
         let pending = self.spool.pending(exporter);
         for signal in Signal::ALL {
@@ -105,6 +135,9 @@ impl Spooled {
                 .with_label_values(&[exporter, signal.as_str()])
                 .set(signed(pending.items_by_signal[signal.index()]));
         }
+        self.catch_up_items
+            .with_label_values(&[exporter])
+            .set(signed(pending.catch_up_items));
         self.pending_bytes
             .with_label_values(&[exporter])
             .set(signed(pending.bytes));
@@ -134,6 +167,10 @@ impl Spooled {
 
 fn gauge(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
     IntGaugeVec::new(Opts::new(format!("meridian_agent_{name}"), help), labels)
+}
+
+fn counter(name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    IntCounter::new(format!("meridian_agent_spool_{name}"), help)
 }
 
 fn signed(value: u64) -> i64 {

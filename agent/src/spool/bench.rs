@@ -81,6 +81,13 @@ impl Bench {
         self.writer().reclaim();
     }
 
+    /// Compresses the oldest segment that is due, as the thread would.
+    pub fn compress(&mut self) -> std::io::Result<bool> {
+        let disk = Arc::new(self.disk.clone());
+        let compressor = Compressor::new(disk, Arc::clone(self.shared()), self.config.clone());
+        compressor.step(&mut |_| false)
+    }
+
     pub fn read_all(&self, signal: Signal) -> Vec<Record> {
         let reader = Reader {
             shared: Arc::clone(self.shared()),

@@ -21,6 +21,10 @@ pub struct SpoolConfig {
     pub max_bytes: u64,
     /// What happens beyond that.
     pub when_full: WhenFull,
+    /// What nobody has delivered for so long is dropped, counted in items; never if `None`.
+    pub max_age: Option<Duration>,
+    /// A segment that some exporter still needs after so long is compressed.
+    pub compress_after: Duration,
     /// Size of one segment, the unit in which disk space is released; at least 1/256 and at most
     /// 1/4 of `max_bytes`.
     pub segment_bytes: u64,
@@ -39,6 +43,8 @@ impl SpoolConfig {
             path: path.into(),
             max_bytes: 4 << 30,
             when_full: WhenFull::Refuse,
+            max_age: None,
+            compress_after: Duration::from_secs(60),
             segment_bytes: 16 << 20,
             linger: Duration::from_millis(2),
             retry_window: Duration::from_secs(600),

@@ -256,7 +256,7 @@ fn a_spool_of_a_later_release_is_refused_and_left_as_it_is() {
     bench.writer().close();
     let newest = bench.segments().pop().expect("a segment");
     bench.disk.damage(&newest, |bytes| {
-        bytes[8] = 2;
+        bytes[8] = 3;
         let crc = crc32c::crc32c(&bytes[..60]);
         bytes[60..64].copy_from_slice(&crc.to_le_bytes());
     });
@@ -269,8 +269,8 @@ fn a_spool_of_a_later_release_is_refused_and_left_as_it_is() {
         matches!(
             error,
             SpoolError::Later {
-                version: 2,
-                version_known: 1,
+                version: 3,
+                version_known: 2,
                 ..
             }
         ),

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use meridian_proto::signal::Signal;
 
+use super::compress::{Candidate, Compressed};
+use super::delivery::Cursor;
 use super::disk::DiskFile;
 use super::scan::Located;
+use super::undelivered::Undelivered;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
-/// Sequences beyond are nonsense, and must not use up the numbers there are.
-const SEQ_MAX: u64 = 1 << 62;
 
 /// What an exporter has not delivered yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Pending {
     pub items_by_signal: [u64; 3],
     /// Bytes of the records on the disk.
     pub bytes: u64,
+    /// Those of all items that are in closed ranges: set aside to be caught up with.
+    pub catch_up_items: u64,
     /// When the oldest of them was accepted, to the millisecond below; 0 if there is none.
     pub oldest_unix_nanos: u64,
 }
@@ -37,6 +40,8 @@ pub enum DropReason {
     Full,
     /// The record's bytes are damaged.
     Corrupt,
+    /// It was older than the spool keeps any.
+    Expired,
 }
 
 /// Where a durable record is; sums are over its signal's records in its segment, up to and
@@ -59,6 +64,10 @@ pub(super) struct Segment {
     pub first_seq: u64,
     /// Bytes of the file up to the end of its last durable record.
     pub bytes: u64,
+    /// What it takes when it is compressed.
+    pub cold_bytes: Option<u64>,
+    /// Compressing it was tried, and was not worth it.
+    keep_hot: bool,
     first_received: Option<u64>,
     last_seq: u64,
     signals: [Vec<Entry>; 3],
@@ -75,16 +84,6 @@ pub(super) struct Place {
     pub seq: u64,
 }
 
-/// How far an exporter is, and what it will never get.
-pub(super) struct Cursor {
-    pub exporter: String,
-    pub seqs: [u64; 3],
-    pub dropped_full: [u64; 3],
-    pub dropped_corrupt: [u64; 3],
-    /// Moved since it was last written to its file.
-    pub moved: bool,
-}
-
 /// Everything that handles, readers and the writer share under one lock.
 pub(super) struct Index {
     pub segments: VecDeque<Segment>,
@@ -95,6 +94,8 @@ pub(super) struct Index {
     pub last_time: u64,
     /// Sequences below this are used, here or as far as an aggregator knows.
     pub next_seq: u64,
+    /// What was compressed since the start.
+    pub compressed: Compressed,
 }
 
 impl Segment {
@@ -106,6 +107,8 @@ impl Segment {
             salt,
             first_seq,
             bytes,
+            cold_bytes: None,
+            keep_hot: false,
             first_received: None,
             last_seq: 0,
             signals,
@@ -141,6 +144,26 @@ impl Segment {
         self.last_seq
     }
 
+    /// When its last record was received.
+    fn last_received(&self) -> u64 {
+        let last = self.signals.iter().filter_map(|entries| entries.last());
+        last.map(|entry| self.received(entry)).max().unwrap_or_default()
+    }
+
+    /// Place and bytes of each record, ascending.
+    fn extents(&self) -> Vec<(u64, u64)> {
+        let mut extents = Vec::with_capacity(self.records());
+        for (signal, entries) in self.signals.iter().enumerate() {
+            let of_signal = entries.iter().enumerate().map(|(position, entry)| {
+                let bytes = u64::from(entry.bytes_sum) - self.sums_before(signal, position).1;
+                (u64::from(entry.file_offset), bytes)
+            });
+            extents.extend(of_signal);
+        }
+        extents.sort_unstable();
+        extents
+    }
+
     pub fn records(&self) -> usize {
         self.signals.iter().map(Vec::len).sum()
     }
@@ -156,6 +179,18 @@ impl Segment {
         let before = self.sums_before(signal, self.after(signal, seq));
         let all = self.sums_before(signal, entries.len());
         (all.0 - before.0, all.1 - before.1)
+    }
+
+    /// Items and bytes of the signal's records that are not delivered.
+    fn sums_in(&self, signal: usize, undelivered: &Undelivered) -> (u64, u64) {
+        let sums = undelivered.all().map(|range| {
+            let (after, beyond) = (
+                self.sums_after(signal, range.after),
+                self.sums_after(signal, range.to),
+            );
+            (after.0 - beyond.0, after.1 - beyond.1)
+        });
+        sums.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
     }
 
     fn sums_before(&self, signal: usize, position: usize) -> (u64, u64) {
@@ -209,7 +244,7 @@ impl Index {
         self.segments
             .iter()
             .filter(|segment| !segment.is_empty())
-            .map(|segment| segment.bytes)
+            .map(|segment| segment.cold_bytes.unwrap_or(segment.bytes))
             .sum()
     }
 
@@ -228,12 +263,8 @@ impl Index {
             .map_or(0, Segment::last_seq)
     }
 
-    pub fn cursor(&self, exporter: &str) -> Option<&Cursor> {
-        self.cursors.iter().find(|cursor| cursor.exporter == exporter)
-    }
-
     /// Items and bytes of the signal with sequences after `seq`.
-    fn sums_after(&self, signal: usize, seq: u64) -> (u64, u64) {
+    pub(super) fn sums_after(&self, signal: usize, seq: u64) -> (u64, u64) {
         let later = self
             .segments
             .iter()
@@ -245,7 +276,7 @@ impl Index {
     }
 
     /// The receive time of the signal's first record after `seq`.
-    fn first_received_after(&self, signal: usize, seq: u64) -> Option<u64> {
+    pub(super) fn first_received_after(&self, signal: usize, seq: u64) -> Option<u64> {
         let from = self
             .segments
             .partition_point(|segment| segment.first_seq <= seq)
@@ -307,58 +338,16 @@ impl Index {
         self.in_flight = None;
     }
 
-    /// Moves a cursor forward; returns the items passed.
-    pub fn advance(&mut self, exporter: &str, signal: Signal, seq: u64) -> u64 {
-        if seq > SEQ_MAX {
-            tracing::error!(exporter, %signal, seq, "ignoring a confirmed sequence that no spool can have");
-            return 0;
-        }
-        self.next_seq = self.next_seq.max(seq + 1);
-        self.move_cursor(exporter, signal, |old| seq.max(old))
-    }
-
-    /// Moves a cursor back; returns the items that are pending again.
-    pub fn rewind(&mut self, exporter: &str, signal: Signal, seq: u64) -> u64 {
-        let oldest = self.oldest_seq().saturating_sub(1);
-        self.move_cursor(exporter, signal, |old| old.min(seq.max(oldest)))
-    }
-
-    fn move_cursor(&mut self, exporter: &str, signal: Signal, to: impl FnOnce(u64) -> u64) -> u64 {
-        let index = signal.index();
-        let Some(old) = self.cursor(exporter).map(|cursor| cursor.seqs[index]) else {
-            return 0;
-        };
-        let new = to(old);
-        let passed = self.sums_after(index, old.min(new)).0 - self.sums_after(index, old.max(new)).0;
-        if let Some(cursor) = self.cursors.iter_mut().find(|cursor| cursor.exporter == exporter) {
-            cursor.moved |= new != old;
-            cursor.seqs[index] = new;
-        }
-        passed
-    }
-
-    pub fn pending(&self, exporter: &str) -> Pending {
-        let mut pending = Pending::default();
-        let Some(cursor) = self.cursor(exporter) else {
-            return pending;
-        };
-        let mut oldest: Option<u64> = None;
-        for signal in 0..3 {
-            let (items, bytes) = self.sums_after(signal, cursor.seqs[signal]);
-            pending.items_by_signal[signal] = items;
-            pending.items += items;
-            pending.bytes += bytes;
-            let received = self.first_received_after(signal, cursor.seqs[signal]);
-            oldest = [oldest, received].into_iter().flatten().min();
-        }
-        pending.oldest_unix_nanos = oldest.unwrap_or_default();
-        pending
-    }
-
-    pub fn dropped(&self, exporter: &str, signal: Signal, reason: DropReason) -> u64 {
-        self.cursor(exporter).map_or(0, |cursor| match reason {
-            DropReason::Full => cursor.dropped_full[signal.index()],
-            DropReason::Corrupt => cursor.dropped_corrupt[signal.index()],
+    /// The receive time of the last record of any signal up to `seq`.
+    pub(super) fn last_received_up_to(&self, seq: u64) -> Option<u64> {
+        let end = self.segments.partition_point(|segment| segment.first_seq <= seq);
+        self.segments.range(..end).rev().find_map(|segment| {
+            (0..3)
+                .filter_map(|signal| {
+                    let last = segment.after(signal, seq).checked_sub(1)?;
+                    Some(segment.received(&segment.signals[signal][last]))
+                })
+                .max()
         })
     }
 
@@ -374,23 +363,73 @@ impl Index {
 
     /// Whether every exporter has passed every record of the segment.
     pub fn is_delivered(&self, segment: &Segment) -> bool {
-        let passed =
-            |cursor: &Cursor| (0..3).all(|signal| segment.sums_after(signal, cursor.seqs[signal]).1 == 0);
+        let passed = |cursor: &Cursor| {
+            (0..3).all(|signal| segment.sums_in(signal, &cursor.undelivered[signal]).1 == 0)
+        };
         segment.records() == 0 || (!self.cursors.is_empty() && self.cursors.iter().all(passed))
+    }
+
+    /// Whether the oldest segment holds something undelivered, and all of it came before.
+    pub fn oldest_is_before(&self, received: u64) -> bool {
+        self.segments.front().is_some_and(|oldest| {
+            !oldest.is_empty() && oldest.last_received() < received && !self.is_delivered(oldest)
+        })
+    }
+
+    /// The oldest segment that is complete, needed, not compressed, and was received before.
+    pub fn cold_candidate(&self, received: u64) -> Option<Candidate> {
+        let complete = self.segments.len().saturating_sub(1);
+        let segment = self.segments.range(..complete).find(|segment| {
+            let is_hot = segment.cold_bytes.is_none() && !segment.keep_hot && segment.records() > 0;
+            is_hot && segment.last_received() <= received && !self.is_delivered(segment)
+        })?;
+        Some(Candidate {
+            file: Arc::clone(&segment.file),
+            path: segment.path.clone(),
+            salt: segment.salt,
+            first_seq: segment.first_seq,
+            bytes: segment.bytes,
+            records: segment.extents(),
+        })
+    }
+
+    fn segment(&mut self, first_seq: u64) -> Option<&mut Segment> {
+        self.segments
+            .iter_mut()
+            .find(|segment| segment.first_seq == first_seq && !segment.is_empty())
+    }
+
+    pub fn has_segment(&mut self, first_seq: u64) -> bool {
+        self.segment(first_seq).is_some()
+    }
+
+    /// From now on the segment is read from this file, which takes so many bytes.
+    pub fn set_cold(&mut self, first_seq: u64, file: Arc<dyn DiskFile>, bytes: u64) {
+        if let Some(segment) = self.segment(first_seq) {
+            segment.file = file;
+            segment.cold_bytes = Some(bytes);
+        }
+    }
+
+    /// The segment stays as it is.
+    pub fn keep_hot(&mut self, first_seq: u64) {
+        if let Some(segment) = self.segment(first_seq) {
+            segment.keep_hot = true;
+        }
     }
 
     /// Gives up the oldest segment: counts what each exporter loses and moves the cursors past.
     /// Returns the sum over all exporters.
-    pub fn drop_oldest(&mut self) -> u64 {
+    pub fn drop_oldest(&mut self, reason: DropReason) -> u64 {
         let Some(segment) = self.segments.front() else {
             return 0;
         };
         let mut dropped = 0;
         for cursor in &mut self.cursors {
             for signal in 0..3 {
-                let items = segment.sums_after(signal, cursor.seqs[signal]).0;
-                cursor.dropped_full[signal] += items;
-                cursor.seqs[signal] = cursor.seqs[signal].max(segment.last_seq);
+                let items = segment.sums_in(signal, &cursor.undelivered[signal]).0;
+                cursor.dropped_mut(reason)[signal] += items;
+                cursor.undelivered[signal].pass(segment.last_seq);
                 dropped += items;
             }
             cursor.moved = true;
@@ -408,7 +447,7 @@ impl Index {
         for cursor in self
             .cursors
             .iter_mut()
-            .filter(|cursor| cursor.seqs[signal.index()] < seq)
+            .filter(|cursor| cursor.undelivered[signal.index()].contains(seq))
         {
             cursor.dropped_corrupt[signal.index()] += items;
         }

@@ -12,11 +12,15 @@ use meridian_proto::ids::AgentId;
 use super::disk::{Disk, DiskFile, read_file, replace_file};
 
 use super::record::field;
+use super::undelivered::{Range, Undelivered};
 
 const ALIVE_MAGIC: [u8; 4] = *b"MAlv";
 const ALIVE_SLOT_BYTES: usize = 32;
 const CURSOR_MAGIC: [u8; 8] = *b"MerCursr";
 const CURSOR_BYTES: usize = 40;
+const CURSOR_2_MAGIC: [u8; 8] = *b"MerCurs2";
+/// Magic, crc, asked, counts of ranges.
+const CURSOR_2_HEAD_BYTES: usize = 28;
 
 /// What the file `identity` holds.
 pub(super) enum Identity {
@@ -124,7 +128,7 @@ pub(super) fn read_cursors(
     disk: &dyn Disk,
     dir: &Path,
     exporters: &[String],
-) -> io::Result<HashMap<String, [u64; 3]>> {
+) -> io::Result<HashMap<String, SavedCursor>> {
     let mut cursors = HashMap::new();
     for name in disk.list(dir)? {
         let path = dir.join(&name);
@@ -135,7 +139,7 @@ pub(super) fn read_cursors(
             continue;
         };
         match read_file(disk, &path)?.as_deref().and_then(decode_cursor) {
-            Some(seqs) => drop(cursors.insert(exporter.clone(), seqs)),
+            Some(saved) => drop(cursors.insert(exporter.clone(), saved)),
             None => {
                 tracing::warn!(cursor = %path.display(), "the cursor is damaged; the exporter starts at the oldest record")
             }
@@ -144,27 +148,84 @@ pub(super) fn read_cursors(
     Ok(cursors)
 }
 
-/// Writes one exporter's cursor.
-pub(super) fn write_cursor(disk: &dyn Disk, dir: &Path, exporter: &str, seqs: [u64; 3]) -> io::Result<()> {
-    replace_file(disk, &dir.join(file_name(exporter)), &encode_cursor(seqs)).map(drop)
+/// An exporter's cursor as its file holds it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct SavedCursor {
+    /// By [`meridian_proto::signal::Signal::index`].
+    pub undelivered: [Undelivered; 3],
+    /// A range was asked for, and no answer came.
+    pub asked: bool,
 }
 
-fn encode_cursor(seqs: [u64; 3]) -> [u8; CURSOR_BYTES] {
-    let mut bytes = [0; CURSOR_BYTES];
-    bytes[0..8].copy_from_slice(&CURSOR_MAGIC);
-    for (place, seq) in bytes[8..32].chunks_mut(8).zip(seqs) {
-        place.copy_from_slice(&seq.to_le_bytes());
+/// Writes one exporter's cursor.
+pub(super) fn write_cursor(
+    disk: &dyn Disk,
+    dir: &Path,
+    exporter: &str,
+    saved: &SavedCursor,
+) -> io::Result<()> {
+    replace_file(disk, &dir.join(file_name(exporter)), &encode_cursor(saved)).map(drop)
+}
+
+fn encode_cursor(saved: &SavedCursor) -> Vec<u8> {
+    let mut bytes = CURSOR_2_MAGIC.to_vec();
+    bytes.extend([0; 4]);
+    bytes.extend(u32::from(saved.asked).to_le_bytes());
+    for undelivered in &saved.undelivered {
+        let ranges = u32::try_from(undelivered.ranges.len()).unwrap_or(u32::MAX);
+        bytes.extend(ranges.to_le_bytes());
     }
-    let crc = crc32c::crc32c(&bytes[..32]);
-    bytes[32..36].copy_from_slice(&crc.to_le_bytes());
+    for undelivered in &saved.undelivered {
+        bytes.extend(undelivered.cursor.to_le_bytes());
+        for range in &undelivered.ranges {
+            bytes.extend(range.after.to_le_bytes());
+            bytes.extend(range.to.to_le_bytes());
+        }
+    }
+    let crc = crc32c::crc32c(&bytes[12..]);
+    bytes[8..12].copy_from_slice(&crc.to_le_bytes());
     bytes
 }
 
-fn decode_cursor(bytes: &[u8]) -> Option<[u64; 3]> {
+fn decode_cursor(bytes: &[u8]) -> Option<SavedCursor> {
+    if bytes.starts_with(&CURSOR_MAGIC) {
+        return decode_cursor_1(bytes);
+    }
+    let head = bytes.get(..CURSOR_2_HEAD_BYTES)?;
+    let is_sound = head.starts_with(&CURSOR_2_MAGIC)
+        && u32::from_le_bytes(field(head, 8)) == crc32c::crc32c(&bytes[12..]);
+    if !is_sound {
+        return None;
+    }
+    let counts = [16, 20, 24].map(|at| u32::from_le_bytes(field(head, at)));
+    let mut numbers = bytes[CURSOR_2_HEAD_BYTES..]
+        .chunks_exact(8)
+        .map(|number| u64::from_le_bytes(field(number, 0)));
+    let mut saved = SavedCursor {
+        asked: u32::from_le_bytes(field(head, 12)) != 0,
+        ..SavedCursor::default()
+    };
+    for (undelivered, count) in saved.undelivered.iter_mut().zip(counts) {
+        let cursor = numbers.next()?;
+        let mut ranges = Vec::new();
+        for _ in 0..count {
+            let (after, to) = (numbers.next()?, numbers.next()?);
+            ranges.push(Range { after, to });
+        }
+        *undelivered = Undelivered::new(cursor, ranges);
+    }
+    Some(saved)
+}
+
+/// As releases wrote it that knew no ranges.
+fn decode_cursor_1(bytes: &[u8]) -> Option<SavedCursor> {
     let bytes: &[u8; CURSOR_BYTES] = bytes.first_chunk()?;
-    let sound =
-        bytes[0..8] == CURSOR_MAGIC && u32::from_le_bytes(field(bytes, 32)) == crc32c::crc32c(&bytes[..32]);
-    sound.then(|| [8, 16, 24].map(|at| u64::from_le_bytes(field(bytes, at))))
+    let is_sound = u32::from_le_bytes(field(bytes, 32)) == crc32c::crc32c(&bytes[..32]);
+    let seqs = [8, 16, 24].map(|at| u64::from_le_bytes(field(bytes, at)));
+    is_sound.then(|| SavedCursor {
+        undelivered: seqs.map(|seq| Undelivered::new(seq, [])),
+        asked: false,
+    })
 }
 
 /// The exporter's name with everything but letters, digits, `-` and `_` as `%XX`, so that
@@ -191,13 +252,43 @@ mod tests {
         assert_eq!(file_name("aggregator/second.tmp"), "aggregator%2Fsecond%2Etmp");
     }
 
+    fn saved() -> SavedCursor {
+        let range = |after, to| Range { after, to };
+        SavedCursor {
+            undelivered: [
+                Undelivered::new(1, []),
+                Undelivered::new(u64::MAX, [range(5, 9), range(20, 30)]),
+                Undelivered::new(3, [range(1, 2)]),
+            ],
+            asked: true,
+        }
+    }
+
     #[test]
-    fn a_damaged_cursor_is_none() {
-        let mut bytes = encode_cursor([1, u64::MAX, 3]);
-        assert_eq!(decode_cursor(&bytes), Some([1, u64::MAX, 3]));
+    fn a_cursor_survives_its_bytes_and_every_flipped_bit_is_noticed() {
+        let bytes = encode_cursor(&saved());
+        assert_eq!(decode_cursor(&bytes), Some(saved()));
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode_cursor(&damaged), None, "bit {bit}");
+        }
+        assert_eq!(decode_cursor(&bytes[..bytes.len() - 8]), None);
+        assert_eq!(decode_cursor(&[]), None);
+    }
+
+    #[test]
+    fn a_cursor_of_the_first_layout_is_read() {
+        let mut bytes = CURSOR_MAGIC.to_vec();
+        for seq in [1_u64, 2, 3] {
+            bytes.extend(seq.to_le_bytes());
+        }
+        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        bytes.extend([0; 4]);
+        let read = decode_cursor(&bytes).expect("sound");
+        assert_eq!(read.undelivered.map(|undelivered| undelivered.cursor), [1, 2, 3]);
         bytes[9] ^= 4;
         assert_eq!(decode_cursor(&bytes), None);
-        assert_eq!(decode_cursor(&[]), None);
     }
 
     #[test]

@@ -20,6 +20,7 @@ enum Step {
     /// Deliver the signal up to this share of what there is.
     Advance(usize, u8),
     Touch,
+    Compress,
     Close,
     Kill,
     PowerLoss(usize),
@@ -33,6 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => proptest::collection::vec(record, 1..6).prop_map(Step::Append),
         3 => (0..3_usize, any::<u8>()).prop_map(|(signal, share)| Step::Advance(signal, share)),
         1 => Just(Step::Touch),
+        3 => Just(Step::Compress),
         1 => Just(Step::Close),
         1 => Just(Step::Kill),
         2 => (0..6000_usize).prop_map(Step::PowerLoss),
@@ -143,7 +145,14 @@ impl Model {
                 })
                 .collect();
             assert_eq!(found, self.undelivered(signal.index()), "{signal}");
-            let cursor = bench.shared().index.lock().cursor("a").expect("configured").seqs[signal.index()];
+            let cursor = bench
+                .shared()
+                .index
+                .lock()
+                .cursor("a")
+                .expect("configured")
+                .undelivered[signal.index()]
+            .cursor;
             let at_cursor = bench
                 .read_all(signal)
                 .iter()
@@ -164,7 +173,14 @@ impl Model {
     fn restarted(&mut self, bench: &Bench) {
         for signal in Signal::ALL {
             let index = signal.index();
-            let cursor = bench.shared().index.lock().cursor("a").expect("configured").seqs[index];
+            let cursor = bench
+                .shared()
+                .index
+                .lock()
+                .cursor("a")
+                .expect("configured")
+                .undelivered[index]
+                .cursor;
             let oldest = bench.shared().index.lock().oldest_seq();
             assert!(
                 cursor <= self.cursors[index].max(oldest - 1),
@@ -193,12 +209,14 @@ fn run(steps: &[Step]) {
     let mut bench = Bench::new(|config| {
         config.segment_bytes = 2048;
         config.max_bytes = 24 << 10;
+        config.compress_after = std::time::Duration::ZERO;
     });
     let mut model = Model::default();
     for step in steps {
         match step {
             Step::Append(group) => model.append(&mut bench, group),
             Step::Advance(signal, share) => model.advance(&mut bench, *signal, *share),
+            Step::Compress => drop(bench.compress()),
             Step::Touch => bench.writer().touch(false),
             Step::Close => {
                 bench.writer().close();

@@ -41,6 +41,8 @@ struct Queued {
     bytes: usize,
     touch: bool,
     reclaim: bool,
+    /// Who waits for the cursors to be durable.
+    saves: Vec<oneshot::Sender<io::Result<()>>>,
     closing: bool,
 }
 
@@ -100,6 +102,21 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// Makes the cursors durable as they are now.
+    pub async fn save_cursors(&self) -> io::Result<()> {
+        let (saved, answer) = oneshot::channel();
+        {
+            let mut queued = self.queued.lock();
+            if !queued.closing {
+                queued.saves.push(saved);
+            }
+        }
+        self.wake.notify_one();
+        answer
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("the spool's writer has ended")))
+    }
+
     /// Asks the writer to end after what is queued.
     pub fn close(&self) {
         self.queued.lock().closing = true;
@@ -131,7 +148,8 @@ impl Queue {
 
 impl Queued {
     fn is_idle(&self) -> bool {
-        self.requests.is_empty() && !self.touch && !self.reclaim && !self.closing
+        let asked = self.touch || self.reclaim || self.closing || !self.saves.is_empty();
+        self.requests.is_empty() && !asked
     }
 
     fn may_grow(&self) -> bool {
@@ -163,6 +181,10 @@ pub(super) fn serve(queue: &Arc<Queue>, mut writer: Writer, linger: Duration) {
         if work.reclaim {
             writer.reclaim();
         }
+        for saved in work.saves {
+            // Who asked may be gone.
+            saved.send(writer.write_cursors()).ok();
+        }
         if work.touch {
             writer.touch(false);
         }
@@ -184,12 +206,15 @@ struct Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let requests = {
+        let unanswered = {
             let mut queued = self.queue.queued.lock();
             queued.closing = true;
-            std::mem::take(&mut queued.requests)
+            (
+                std::mem::take(&mut queued.requests),
+                std::mem::take(&mut queued.saves),
+            )
         };
-        drop(requests);
+        drop(unanswered);
         self.queue.life.send_replace(self.life);
     }
 }

@@ -10,12 +10,15 @@ use std::sync::Arc;
 
 use meridian_proto::ids::AgentId;
 
-use super::disk::Disk;
-use super::index::{Cursor, Index, Segment};
-use super::marks::{self, Alive, Identity, Sign};
+use super::cold::{ColdFile, FrameCache};
+use super::compress::Compressed;
+use super::delivery::Cursor;
+use super::disk::{Disk, DiskFile};
+use super::index::{Index, Segment};
+use super::marks::{self, Alive, Identity, SavedCursor, Sign};
 use super::record::HEADER_BYTES;
 use super::scan::{self, Expected, Located};
-use super::segment::{self, SegmentHeader};
+use super::segment::{self, Cold, SegmentHeader};
 use super::window::{Accepted, Window};
 use super::{SpoolConfig, SpoolError};
 
@@ -50,6 +53,8 @@ pub(super) struct Opened {
     pub lock: Box<dyn Send>,
     /// Segments without a record, to be removed when a newer one is there.
     pub empty: Vec<PathBuf>,
+    /// What compressed segments keep in memory.
+    pub frames: FrameCache,
 }
 
 /// Opens the directory and recovers what is there.
@@ -85,6 +90,7 @@ pub(super) fn open(
 
     let mut segments = Segments::new(&**disk, dir, identity);
     segments.recover(&names)?;
+    let frames = segments.frames;
     let mut found = segments.found;
     found.next_seq = found.next_seq.max(sign.next_seq);
     found.recovery.last_alive_unix_nanos = sign.unix_nanos;
@@ -98,7 +104,7 @@ pub(super) fn open(
         .load(hashes, now)
         .map_err(|source| fault("rewrite", &dir.join("hashes"), source))?;
     let (recovery, empty) = (found.recovery.clone(), std::mem::take(&mut found.empty));
-    let index = found.into_index(exporters, |name| cursors.get(name).copied(), now, sign);
+    let index = found.into_index(exporters, |name| cursors.get(name).cloned(), now, sign);
     Ok(Opened {
         identity,
         recovery,
@@ -107,6 +113,7 @@ pub(super) fn open(
         alive,
         lock,
         empty,
+        frames,
     })
 }
 
@@ -181,6 +188,7 @@ struct Segments<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
     identity: AgentId,
+    frames: FrameCache,
     found: Found,
 }
 
@@ -190,6 +198,7 @@ impl<'a> Segments<'a> {
             disk,
             dir,
             identity,
+            frames: FrameCache::default(),
             found: Found {
                 next_seq: 1,
                 ..Found::default()
@@ -214,7 +223,7 @@ impl<'a> Segments<'a> {
                     return Err(SpoolError::Later {
                         path,
                         version,
-                        version_known: segment::VERSION,
+                        version_known: segment::COLD_VERSION,
                     });
                 }
                 Err(why) if is_damage(&why) => self
@@ -235,6 +244,9 @@ impl<'a> Segments<'a> {
                 false => Err(segment::NotASegment::Foreign(header.identity)),
             })
             .map_err(io::Error::other)?;
+        if let Some(cold) = header.cold {
+            return self.recover_cold(path, file, &header, cold);
+        }
         let scan = scan::scan(
             &*file,
             Expected {
@@ -264,6 +276,39 @@ impl<'a> Segments<'a> {
             self.found.take(located);
             segment.push(located);
         }
+        self.found.segments.push(segment);
+        Ok(())
+    }
+
+    /// Indexes a compressed segment: its tail says what it holds, and nothing is cut.
+    fn recover_cold(
+        &mut self,
+        path: &Path,
+        file: Arc<dyn DiskFile>,
+        header: &SegmentHeader,
+        cold: Cold,
+    ) -> io::Result<()> {
+        let cold_bytes = file.bytes()?;
+        let (file, scan) = ColdFile::open(file, header, cold, self.frames.clone())?;
+        self.report(path, &scan, Some(u64::MAX));
+        let after = scan
+            .records
+            .last()
+            .map_or(header.first_seq, |last| last.header.seq + 1);
+        self.found.next_seq = self.found.next_seq.max(after);
+        let mut segment = Segment::new(
+            Arc::new(file),
+            path.to_owned(),
+            header.salt,
+            header.first_seq,
+            scan.end,
+        );
+        segment.cold_bytes = Some(cold_bytes);
+        for located in &scan.records {
+            self.found.take(located);
+            segment.push(located);
+        }
+        segment.bytes = scan.end;
         self.found.segments.push(segment);
         Ok(())
     }
@@ -341,7 +386,7 @@ impl Found {
     fn into_index(
         self,
         exporters: &[String],
-        cursor: impl Fn(&str) -> Option<[u64; 3]>,
+        cursor: impl Fn(&str) -> Option<SavedCursor>,
         now: u64,
         sign: Sign,
     ) -> Index {
@@ -351,19 +396,26 @@ impl Found {
             .map_or(self.next_seq, |segment| segment.first_seq);
         let cursors: Vec<Cursor> = exporters
             .iter()
-            .map(|exporter| Cursor {
-                exporter: exporter.clone(),
-                seqs: cursor(exporter)
-                    .unwrap_or_default()
-                    .map(|seq| seq.max(oldest - 1)),
-                dropped_full: [0; 3],
-                dropped_corrupt: [0; 3],
-                moved: true,
+            .map(|exporter| {
+                let mut saved = cursor(exporter).unwrap_or_default();
+                saved
+                    .undelivered
+                    .iter_mut()
+                    .for_each(|undelivered| undelivered.pass(oldest - 1));
+                Cursor {
+                    exporter: exporter.clone(),
+                    undelivered: saved.undelivered,
+                    asked: saved.asked,
+                    dropped_full: [0; 3],
+                    dropped_corrupt: [0; 3],
+                    dropped_expired: [0; 3],
+                    moved: true,
+                }
             })
             .collect();
         let confirmed = cursors
             .iter()
-            .flat_map(|cursor| cursor.seqs)
+            .flat_map(|cursor| cursor.undelivered.iter().map(|undelivered| undelivered.cursor))
             .max()
             .unwrap_or_default();
         Index {
@@ -372,6 +424,7 @@ impl Found {
             in_flight: None,
             last_time: continued_time(self.last_received.max(sign.unix_nanos), now),
             next_seq: self.next_seq.max(confirmed.saturating_add(1)),
+            compressed: Compressed::default(),
         }
     }
 }

@@ -15,7 +15,10 @@ use super::record::field;
 /// Bytes of a segment's header; the first record begins after it.
 pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
 const MAGIC: [u8; 8] = *b"MerSpool";
-pub(super) const VERSION: u32 = 1;
+/// Records as they were written.
+const VERSION: u32 = 1;
+/// Compressed, see [`super::cold`]. The newest version that this release knows.
+pub(super) const COLD_VERSION: u32 = 2;
 const EXTENSION: &str = ".seg";
 
 /// What a segment's header says.
@@ -26,6 +29,16 @@ pub(super) struct SegmentHeader {
     /// Seeds the checksum of record headers, so that bytes of another segment, or bytes that
     /// a client put into a body, are not taken for a record.
     pub salt: u32,
+    /// Where things are in a compressed segment.
+    pub cold: Option<Cold>,
+}
+
+/// What only the header of a compressed segment says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cold {
+    /// The length that it had.
+    pub former_bytes: u64,
+    pub tail_offset: u64,
 }
 
 /// Why a file is not a segment of this spool.
@@ -33,7 +46,7 @@ pub(super) struct SegmentHeader {
 pub(super) enum NotASegment {
     #[error("it does not begin like a segment")]
     Magic,
-    #[error("it has version {0}, this release reads version {VERSION}")]
+    #[error("it has version {0}, this release reads versions up to {COLD_VERSION}")]
     Version(u32),
     #[error("its header is damaged")]
     Damaged,
@@ -55,10 +68,19 @@ pub(super) fn first_seq_of(name: &str) -> Option<u64> {
 }
 
 impl SegmentHeader {
-    fn encode(&self) -> [u8; 64] {
+    pub fn encode(&self) -> [u8; 64] {
         let mut bytes = [0; 64];
         bytes[0..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        let version = if self.cold.is_some() {
+            COLD_VERSION
+        } else {
+            VERSION
+        };
+        bytes[8..12].copy_from_slice(&version.to_le_bytes());
+        if let Some(cold) = self.cold {
+            bytes[40..48].copy_from_slice(&cold.former_bytes.to_le_bytes());
+            bytes[48..56].copy_from_slice(&cold.tail_offset.to_le_bytes());
+        }
         bytes[12..16].copy_from_slice(&self.salt.to_le_bytes());
         bytes[16..32].copy_from_slice(self.identity.as_bytes());
         bytes[32..40].copy_from_slice(&self.first_seq.to_le_bytes());
@@ -76,13 +98,19 @@ impl SegmentHeader {
             return Err(NotASegment::Damaged);
         }
         let version = u32::from_le_bytes(field(bytes, 8));
-        if version != VERSION {
-            return Err(NotASegment::Version(version));
-        }
+        let cold = match version {
+            VERSION => None,
+            COLD_VERSION => Some(Cold {
+                former_bytes: u64::from_le_bytes(field(bytes, 40)),
+                tail_offset: u64::from_le_bytes(field(bytes, 48)),
+            }),
+            later => return Err(NotASegment::Version(later)),
+        };
         Ok(SegmentHeader {
             identity: AgentId::from_slice(&bytes[16..32]).ok_or(NotASegment::Damaged)?,
             first_seq: u64::from_le_bytes(field(bytes, 32)),
             salt: u32::from_le_bytes(field(bytes, 12)),
+            cold,
         })
     }
 
@@ -137,16 +165,25 @@ mod tests {
             identity: AgentId::random(),
             first_seq: 12,
             salt: 5,
+            cold: None,
         };
         let bytes = header.encode();
         assert_eq!(SegmentHeader::decode(&bytes).expect("own header"), header);
+        let cold = SegmentHeader {
+            cold: Some(Cold {
+                former_bytes: 1 << 40,
+                tail_offset: 77,
+            }),
+            ..header
+        };
+        assert_eq!(SegmentHeader::decode(&cold.encode()).expect("own header"), cold);
         let mut newer = bytes;
-        newer[8] = 2;
+        newer[8] = 3;
         let crc = crc32c::crc32c(&newer[..60]);
         newer[60..].copy_from_slice(&crc.to_le_bytes());
         assert!(matches!(
             SegmentHeader::decode(&newer),
-            Err(NotASegment::Version(2))
+            Err(NotASegment::Version(3))
         ));
         let mut damaged = bytes;
         damaged[33] ^= 1;

@@ -128,6 +128,15 @@ impl SimulatedDisk {
         }
     }
 
+    /// The bytes of a file; 0 if it is not there.
+    pub fn length(&self, path: &Path) -> usize {
+        let state = self.0.lock();
+        state
+            .names
+            .get(path)
+            .map_or(0, |content| content.lock().now.len())
+    }
+
     /// The paths of all files.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.0.lock().names.keys().cloned().collect()

@@ -287,14 +287,89 @@ fn a_cursor_goes_back_as_far_as_records_are_there() {
         bench.append(spans(b"1")).expect("room");
     }
     bench.advance(4);
-    let rewound = bench.shared().index.lock().rewind("a", Signal::Spans, 1);
-    assert_eq!(rewound, 6);
+    let resumed = bench.shared().index.lock().resume("a", Signal::Spans, 1, &[]);
+    assert_eq!((resumed.passed_items, resumed.pending_again_items), (0, 6));
     assert_eq!(bench.pending().items, 6);
-    assert_eq!(
-        bench.shared().index.lock().rewind("a", Signal::Spans, 3),
-        0,
-        "it never goes forward"
-    );
+}
+
+#[test]
+fn a_closed_range_is_pending_beside_what_is_new_and_survives_a_restart() {
+    let mut bench = Bench::new(|_| {});
+    for _ in 0..10 {
+        bench.append(spans(b"1")).expect("room");
+    }
+    let range = Range { after: 2, to: 8 };
+    let resumed = bench
+        .shared()
+        .index
+        .lock()
+        .resume("a", Signal::Spans, 8, &[range]);
+    assert_eq!((resumed.passed_items, resumed.pending_again_items), (4, 0));
+    assert_eq!((bench.pending().items, bench.pending().catch_up_items), (16, 12));
+    assert_eq!(bench.shared().index.lock().catch_up("a", Signal::Spans, 5), 6);
+    assert_eq!(bench.shared().index.lock().advance("a", Signal::Spans, 9), 2);
+    bench.writer().touch(false);
+    bench.crash(Some(0));
+    assert_eq!((bench.pending().items, bench.pending().catch_up_items), (8, 6));
+    let backlog = bench.shared().index.lock().backlog("a");
+    assert_eq!((backlog.to_seq, backlog.caught_up_seqs[0]), (10, 5));
+    assert_eq!(bench.shared().index.lock().catch_up("a", Signal::Spans, 8), 6);
+    assert_eq!(bench.shared().index.lock().backlog("a").caught_up_seqs[0], 9);
+}
+
+#[test]
+fn a_segment_is_deleted_only_when_both_lanes_are_past_it() {
+    let mut bench = Bench::new(|_| {});
+    let mut seq = 0;
+    while bench.segments().len() < 3 {
+        seq = bench.append(spans(&[7; 500])).expect("room").seq;
+    }
+    let range = Range { after: 1, to: 3 };
+    for signal in Signal::ALL {
+        bench.shared().index.lock().resume("a", signal, seq, &[range]);
+    }
+    bench.writer().reclaim();
+    assert_eq!(bench.segments().len(), 3);
+    bench.shared().index.lock().catch_up("a", Signal::Spans, 2);
+    bench.writer().reclaim();
+    assert_eq!(bench.segments().len(), 3);
+    bench.shared().index.lock().catch_up("a", Signal::Spans, 3);
+    bench.writer().reclaim();
+    assert_eq!(bench.segments().len(), 1);
+}
+
+#[test]
+fn what_is_dropped_out_of_a_closed_range_is_counted_and_not_pending() {
+    let mut bench = Bench::new(|config| {
+        config.max_bytes = 16 << 10;
+        config.when_full = WhenFull::DropOldest;
+    });
+    bench.append(spans(&[7; 500])).expect("room");
+    let range = Range { after: 0, to: 1 };
+    bench
+        .shared()
+        .index
+        .lock()
+        .resume("a", Signal::Spans, 1, &[range]);
+    while bench.dropped(DropReason::Full) == 0 {
+        bench.append(spans(&[7; 500])).expect("room");
+    }
+    assert_eq!(bench.pending().catch_up_items, 0);
+    assert!(bench.shared().index.lock().late("a").is_empty());
+}
+
+#[test]
+fn what_is_late_is_told_by_its_times() {
+    let mut bench = Bench::new(|_| {});
+    for _ in 0..6 {
+        bench.append(spans(b"1")).expect("room");
+        bench.hand.advance(Duration::from_secs(10));
+    }
+    let ranges = [Range { after: 0, to: 2 }, Range { after: 3, to: 5 }];
+    bench.shared().index.lock().resume("a", Signal::Spans, 6, &ranges);
+    let at = |seconds: u64| START + seconds * SECOND;
+    let late = bench.shared().index.lock().late("a");
+    assert_eq!(late, [(at(0), at(10)), (at(30), at(40))]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk::{Disk, DiskFile, is_full};
-use super::marks::{self, Alive, Sign};
+use super::marks::{self, Alive, SavedCursor, Sign};
 use super::record::{self, ALIGNMENT, HEADER_BYTES, Header};
 use super::scan::Located;
 use super::segment::SEGMENT_HEADER_BYTES;
@@ -258,6 +258,7 @@ impl Writer {
 
     /// Writes the cursors that moved, and a sign of life.
     pub fn touch(&mut self, clean: bool) {
+        self.expire();
         let mut kept = self.write_cursors();
         let unix_nanos = self.clock.now_unix_nanos();
         let next_seq = self.shared.index.lock().next_seq;
@@ -277,18 +278,24 @@ impl Writer {
         }
     }
 
-    fn write_cursors(&self) -> io::Result<()> {
-        let moved: Vec<(String, [u64; 3])> = {
+    pub(super) fn write_cursors(&self) -> io::Result<()> {
+        let moved: Vec<(String, SavedCursor)> = {
             let mut index = self.shared.index.lock();
             let cursors = index.cursors.iter_mut();
             let moved = cursors.filter_map(|cursor| std::mem::take(&mut cursor.moved).then_some(cursor));
             moved
-                .map(|cursor| (cursor.exporter.clone(), cursor.seqs))
+                .map(|cursor| {
+                    let saved = SavedCursor {
+                        undelivered: cursor.undelivered.clone(),
+                        asked: cursor.asked,
+                    };
+                    (cursor.exporter.clone(), saved)
+                })
                 .collect()
         };
         let dir = self.config.path.join("cursors");
-        for (exporter, seqs) in moved {
-            if let Err(error) = marks::write_cursor(&*self.disk, &dir, &exporter, seqs) {
+        for (exporter, saved) in moved {
+            if let Err(error) = marks::write_cursor(&*self.disk, &dir, &exporter, &saved) {
                 let mut index = self.shared.index.lock();
                 index
                     .cursors
@@ -304,6 +311,7 @@ impl Writer {
     pub fn close(&mut self) {
         self.seal();
         self.reclaim();
+        *self.shared.files.lock() = false;
         self.touch(true);
     }
 

@@ -54,6 +54,9 @@ pub(crate) struct AgentRecord {
     /// Its own rows per second.
     pub(crate) rate: f64,
     pub(crate) gaps: Vec<Gap>,
+    /// Times that the watermark has passed and whose data is yet to come, as last said.
+    #[serde(default)]
+    pub(crate) late: Vec<Gap>,
 }
 
 /// One agent.
@@ -97,6 +100,7 @@ impl Agent {
             level_before: None,
             rate: 0.0,
             gaps: Vec::new(),
+            late: Vec::new(),
         })
     }
 
@@ -160,6 +164,15 @@ impl Agent {
             let to = self.by_our_clock(gap.to_unix_nanos).min(now);
             self.gap(from, to, &gap.reason);
         }
+        // Before the watermark: it must not be believed without what it has passed.
+        let mut late = Vec::new();
+        for one in &heartbeat.late {
+            let (from, to) = (one.from_unix_nanos, one.to_unix_nanos);
+            let reason = one.reason.clone();
+            let (from, to) = (self.by_our_clock(from), self.by_our_clock(to).min(now));
+            gaps::add(&mut late, Gap { from, to, reason });
+        }
+        self.record.late = late;
         self.watermark(heartbeat.watermark_unix_nanos, now);
     }
 
@@ -173,8 +186,9 @@ impl Agent {
         now: u64,
     ) {
         self.heard(now);
-        self.rows_since_tick = self.rows_since_tick.saturating_add(rows);
         if lane == Lane::Live {
+            // What is caught up says nothing of how busy the agent is now.
+            self.rows_since_tick = self.rows_since_tick.saturating_add(rows);
             let seq = &mut self.last_seqs[signal.index()];
             *seq = (*seq).max(last_seq);
         }
@@ -268,6 +282,12 @@ impl Agent {
             gaps::add(&mut self.record.gaps, gap);
         }
         let watermark = self.record.watermark.max(other.watermark);
+        if other.watermark > self.record.watermark && other.last_seen <= self.record.last_seen {
+            // With its watermark comes what that has passed, until the agent says what is left.
+            for late in other.late.clone() {
+                gaps::add(&mut self.record.late, late);
+            }
+        }
         if other.last_seen > self.record.last_seen {
             let gaps = std::mem::take(&mut self.record.gaps);
             self.record = AgentRecord { gaps, ..other };

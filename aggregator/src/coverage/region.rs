@@ -139,13 +139,17 @@ fn completeness(state: RegionState, current: usize, expected: usize) -> Option<f
 /// The least watermark of those who are expected; where nobody is, the last word of those
 /// who were. One expected agent of whom nothing is known makes the whole unknown.
 fn complete_to(members: &[&Agent], expected: &[&Agent], config: &CoverageConfig, now: u64) -> Option<u64> {
-    let settling = u64::try_from(config.settling.as_nanos()).unwrap_or(u64::MAX);
+    let settling = settling(config);
     let watermark = if expected.is_empty() {
         members.iter().filter_map(|agent| agent.complete_to()).max()
     } else {
         expected.iter().map(|agent| agent.complete_to()).min().flatten()
     };
     watermark.map(|watermark| watermark.min(now).saturating_sub(settling))
+}
+
+fn settling(config: &CoverageConfig) -> u64 {
+    u64::try_from(config.settling.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn gaps_of(
@@ -184,6 +188,13 @@ fn gaps_of(
             share,
         });
         missing.extend(closed);
+        // Spans are held back by SDKs before they are sent: what is late began earlier.
+        let late = agent.record.late.iter().map(|gap| Missing {
+            from: gap.from.saturating_sub(settling(config)),
+            to: Some(gap.to),
+            share,
+        });
+        missing.extend(late);
         let from = agent.complete_to().unwrap_or(agent.record.first_seen);
         match agent.state(config, now) {
             AgentState::Ok | AgentState::Stopped => {}

@@ -7,7 +7,8 @@ use std::time::Duration;
 use meridian_proto::ids::AgentId;
 use meridian_proto::signal::Signal;
 use meridian_proto::stream::{
-    Ack, AgentMessage, AggregatorMessage, Batch, Committed, Hello, Welcome, agent_message, aggregator_message,
+    Ack, AgentMessage, AggregatorMessage, Batch, ClosedRange, Committed, Hello, Welcome, agent_message,
+    aggregator_message,
 };
 use meridian_proto::{PROTOCOL, stream};
 use meridian_runtime::tasks;
@@ -18,7 +19,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::Shared;
 use super::rows::{self, Identity};
-use crate::store::{Lane, LaneKey};
+use crate::store::{Books, Lane, LaneKey, SetAside};
 
 /// What an agent may have sent and not yet acknowledged, at most.
 const WINDOW_BYTES: u64 = 32 << 20;
@@ -89,16 +90,11 @@ async fn greet(
         return Err(Status::failed_precondition("a stream begins with Hello"));
     };
     let identity = identity(&hello)?;
-    let committed = committed(shared, identity.agent).await?;
+    let books = books(shared, identity.agent, &hello).await?;
     let (number, superseded) = shared.enter(identity.agent);
-    let progress = committed
+    let progress = books
         .iter()
-        .map(|&(signal, lane, seq)| Progress {
-            signal,
-            lane,
-            received: 0,
-            acked: seq,
-        })
+        .flat_map(|(signal, books)| progress(identity.agent, *signal, books))
         .collect();
     let session = Session {
         shared: Arc::clone(shared),
@@ -112,15 +108,16 @@ async fn greet(
         .coverage
         .hello(session.identity.agent, &hello, shared.clock.now_unix_nanos());
     session
-        .send(aggregator_message::Kind::Welcome(session.welcome()))
+        .send(aggregator_message::Kind::Welcome(session.welcome(&books)))
         .await?;
     Ok(session)
 }
 
-/// What the log has of this agent now. An older answer would make it send again what it need
-/// not, so that without an answer there is no stream: the agent comes back.
-async fn committed(shared: &Shared, agent: AgentId) -> Result<Vec<(Signal, LaneKey, u64)>, Status> {
-    tokio::time::timeout(STORE_WITHIN, shared.store.resume(agent))
+/// What the log has of this agent now, after what it asks for. An older answer would make it
+/// send again what it need not, so that without an answer there is no stream: it comes back.
+async fn books(shared: &Shared, agent: AgentId, hello: &Hello) -> Result<Vec<(Signal, Books)>, Status> {
+    let requests = requests(hello)?;
+    tokio::time::timeout(STORE_WITHIN, shared.store.books(agent, requests))
         .await
         .map_err(|_| Status::unavailable("the store does not answer; try again later"))?
         .map_err(|error| {
@@ -129,6 +126,35 @@ async fn committed(shared: &Shared, agent: AgentId) -> Result<Vec<(Signal, LaneK
                 meridian_runtime::chain(&error)
             ))
         })
+}
+
+/// The backlogs that an agent sets aside, by [`Signal::index`].
+fn requests(hello: &Hello) -> Result<[Option<SetAside>; 3], Status> {
+    let mut requests = [None; 3];
+    for one in &hello.set_aside {
+        let signal = u8::try_from(one.signal).ok().and_then(Signal::from_u8);
+        let Some(signal) = signal.filter(|_| i64::try_from(one.to_seq).is_ok()) else {
+            return Err(Status::invalid_argument(format!(
+                "Hello.set_aside names signal {} and sequence {}, which cannot be",
+                one.signal, one.to_seq
+            )));
+        };
+        requests[signal.index()] = Some(SetAside {
+            to: one.to_seq,
+            caught_up: one.caught_up_seq,
+        });
+    }
+    Ok(requests)
+}
+
+fn progress(agent: AgentId, signal: Signal, books: &Books) -> [Progress; 2] {
+    let lanes = [(Lane::Live, books.live), (Lane::CatchUp, books.catch_up)];
+    lanes.map(|(lane, seq)| Progress {
+        signal,
+        lane: LaneKey { agent, lane },
+        received: 0,
+        acked: seq,
+    })
 }
 
 /// A message over the limit is refused where it is read, by who knows no configuration.
@@ -179,7 +205,7 @@ fn identity(hello: &Hello) -> Result<Identity, Status> {
 }
 
 impl Session {
-    fn welcome(&self) -> Welcome {
+    fn welcome(&self, books: &[(Signal, Books)]) -> Welcome {
         let committed = self.progress.iter().map(|progress| Committed {
             signal: stream::Signal::from(progress.signal) as i32,
             lane: on_wire(progress.lane.lane),
@@ -191,6 +217,10 @@ impl Session {
             committed: committed.collect(),
             window_bytes: window.min(WINDOW_BYTES),
             aggregator: self.shared.name.clone(),
+            closed_ranges: books
+                .iter()
+                .flat_map(|(signal, books)| closed_ranges(*signal, books))
+                .collect(),
         }
     }
 
@@ -374,10 +404,19 @@ impl Session {
     }
 }
 
+fn closed_ranges(signal: Signal, books: &Books) -> Vec<ClosedRange> {
+    let ranges = books.open_ranges().into_iter().map(|range| ClosedRange {
+        signal: stream::Signal::from(signal) as i32,
+        after_seq: range.after,
+        to_seq: range.to,
+    });
+    ranges.collect()
+}
+
 fn on_wire(lane: Lane) -> i32 {
     match lane {
-        Lane::Live => stream::Lane::Live as i32,
         Lane::CatchUp => stream::Lane::CatchUp as i32,
+        _ => stream::Lane::Live as i32,
     }
 }
 

@@ -12,17 +12,24 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::stats::time_range;
 use super::view::{DataFile, HotBatch, View};
 
-/// Two lanes of an agent are in order each, and have a committed sequence each.
+/// Two lanes of an agent are in order each, and have a committed sequence each; beside them are
+/// the marks that say which sequences belong to which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
     /// What is accepted now.
     Live,
-    /// The backlog of an outage.
+    /// The backlogs of outages.
     CatchUp,
+    /// No rows, only a mark: the greatest end of a closed range that was ever asked for.
+    Asked,
+    /// No rows: the sequence after which a closed range begins.
+    RangeAfter(u8),
+    /// No rows: the last sequence of a closed range.
+    RangeTo(u8),
 }
 
 impl Lane {
-    /// Both lanes.
+    /// The lanes that have rows.
     pub const ALL: [Lane; 2] = [Lane::Live, Lane::CatchUp];
 }
 
@@ -41,6 +48,9 @@ impl LaneKey {
         match self.lane {
             Lane::Live => self.agent.to_string(),
             Lane::CatchUp => format!("{}/catch-up", self.agent),
+            Lane::Asked => format!("{}/asked", self.agent),
+            Lane::RangeAfter(place) => format!("{}/range/{place}/after", self.agent),
+            Lane::RangeTo(place) => format!("{}/range/{place}/to", self.agent),
         }
     }
 }

@@ -15,7 +15,6 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::RwLock;
 use parquet::errors::ParquetError;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::hot::{Held, LaneKey, TableState, last_seqs};
@@ -90,7 +89,7 @@ pub struct Moved {
 pub(crate) struct Table {
     pub(crate) signal: Signal,
     pub(crate) state: RwLock<TableState>,
-    log: Mutex<TableLog>,
+    pub(super) log: Mutex<TableLog>,
     objects: Arc<dyn ObjectStore>,
     directory: Path,
     clock: Clock,
@@ -132,7 +131,7 @@ impl Table {
         Ok(table)
     }
 
-    fn log_error(&self, source: DeltaTableError) -> StoreError {
+    pub(super) fn log_error(&self, source: DeltaTableError) -> StoreError {
         StoreError::Log {
             signal: self.signal,
             source: Box::new(source),
@@ -145,7 +144,7 @@ impl Table {
         self.refresh_locked(&mut log).await
     }
 
-    async fn refresh_locked(&self, log: &mut TableLog) -> Result<(), StoreError> {
+    pub(super) async fn refresh_locked(&self, log: &mut TableLog) -> Result<(), StoreError> {
         log.refresh().await.map_err(|error| self.log_error(error))?;
         if log.version() != self.state.read().version() {
             self.adopt(log, &[]).await?;
@@ -153,26 +152,8 @@ impl Table {
         Ok(())
     }
 
-    /// The committed sequences of these lanes, as the log had them after this was called. Of
-    /// many who ask at the same time, as when all agents come back at once, the first refreshes.
-    pub(crate) async fn committed(&self, lanes: &[LaneKey]) -> Result<Vec<(LaneKey, u64)>, StoreError> {
-        let asked = Instant::now();
-        let mut log = self.log.lock().await;
-        if !log.shows(asked) || log.version() != self.state.read().version() {
-            self.refresh_locked(&mut log).await?;
-        }
-        let committed = log
-            .committed(lanes)
-            .await
-            .map_err(|error| self.log_error(error))?;
-        let mut state = self.state.write();
-        let (version, files) = (state.version(), Arc::clone(state.files()));
-        state.advance(version, files, committed.iter().copied());
-        Ok(committed)
-    }
-
     /// Takes over the log's version: its files, and the sequences of every lane known here.
-    async fn adopt(&self, log: &TableLog, more: &[LaneKey]) -> Result<(), StoreError> {
+    pub(super) async fn adopt(&self, log: &TableLog, more: &[LaneKey]) -> Result<(), StoreError> {
         let mut lanes = self.state.read().lanes();
         lanes.extend_from_slice(more);
         let committed = log

@@ -134,5 +134,6 @@ fn welcome() -> Welcome {
         committed: committed.to_vec(),
         window_bytes: WINDOW_BYTES,
         aggregator: "a far side that keeps nothing".to_owned(),
+        closed_ranges: Vec::new(),
     }
 }

@@ -9,9 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 use meridian_proto::payload::{self, PayloadError};
 use meridian_proto::signal::Signal;
-use meridian_proto::stream::{Batch, Encoding, Lane};
+use meridian_proto::stream::{Batch, Encoding};
 
 use super::flow::{CorruptRecord, Shipment};
+use super::lane::{Lane, Track};
 use crate::otlp::{Origin, RowBuilder};
 use crate::spool::Record;
 
@@ -72,9 +73,12 @@ impl Built {
     }
 
     /// What the books keep of it.
-    pub fn shipment(&self) -> Shipment {
+    pub fn shipment(&self, lane: Lane) -> Shipment {
         Shipment {
-            signal: self.signal,
+            track: Track {
+                lane,
+                signal: self.signal,
+            },
             first_seq: self.first_seq,
             last_seq: self.last_seq,
             bytes: self.window_bytes(),
@@ -83,10 +87,10 @@ impl Built {
     }
 
     /// The message for the aggregator.
-    pub fn into_message(self, watermark_unix_nanos: u64) -> Batch {
+    pub fn into_message(self, lane: Lane, watermark_unix_nanos: u64) -> Batch {
         Batch {
             signal: meridian_proto::stream::Signal::from(self.signal).into(),
-            lane: Lane::Live.into(),
+            lane: lane.on_wire().into(),
             first_seq: self.first_seq,
             last_seq: self.last_seq,
             rows: self.rows,

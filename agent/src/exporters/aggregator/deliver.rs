@@ -7,18 +7,20 @@
 use std::time::Instant;
 
 use meridian_proto::signal::Signal;
-use meridian_proto::stream::{Committed, Goodbye, Heartbeat, Hello, Lane, Welcome};
+use meridian_proto::stream::{Gap, Goodbye, Heartbeat, Hello, Welcome};
 use meridian_proto::{PROTOCOL, ids::AgentId};
 
+use super::backlog::Backlogs;
 use super::core::Core;
 use super::error::SessionError;
-use super::flow::Move;
+use super::flow::{Move, Said};
 use super::gaps::Gaps;
+use super::lane::{Lane, Track};
 use super::settings::Settings;
 use super::{Context, Metrics};
 use crate::ledger::DropReason;
 use crate::otlp::Origin;
-use crate::spool::{Reader, Spool};
+use crate::spool::{Range, Reader, Resumed};
 
 /// One exporter's side of all its streams.
 pub struct Delivery {
@@ -27,6 +29,7 @@ pub struct Delivery {
     /// Decides what comes next.
     pub core: Core,
     gaps: Gaps,
+    backlogs: Backlogs,
     corrupt_items: u64,
     has_progress: bool,
     has_warned_of_loss: bool,
@@ -38,6 +41,7 @@ impl Delivery {
         Self {
             core: Core::new(cursors, settings.batch, settings.window_bytes),
             gaps: Gaps::new(context.stalls.clone()),
+            backlogs: Backlogs::new(name.clone(), settings, context.spool.clone()),
             name,
             context,
             corrupt_items: 0,
@@ -66,8 +70,9 @@ impl Delivery {
         self.context.spool.pending(&self.name).items > 0
     }
 
-    /// The first message of a stream.
-    pub fn hello(&self) -> Hello {
+    /// The first message of a stream. A backlog that it sets aside is noted on the disk before.
+    pub async fn hello(&self) -> Hello {
+        let set_aside = self.backlogs.set_aside().await;
         let spool = &self.context.spool;
         let agent_id: AgentId = spool.identity();
         let origin = &self.context.origin;
@@ -82,15 +87,16 @@ impl Delivery {
             started_unix_nanos: self.context.started_unix_nanos,
             now_unix_nanos: self.context.clock.now_unix_nanos(),
             oldest_seq: spool.oldest_seq(),
+            set_aside,
         }
     }
 
     /// The aggregator says what it has: the cursors go there.
     pub fn on_welcome(&mut self, welcome: &Welcome) {
-        let committed = committed(&welcome.committed);
-        for cursor_move in self.core.on_welcome(committed, welcome.window_bytes) {
+        for cursor_move in self.core.on_welcome(&said(welcome), welcome.window_bytes) {
             self.apply(cursor_move);
         }
+        self.backlogs.on_welcome();
         self.context.metrics.connected(&self.name, true);
     }
 
@@ -98,11 +104,23 @@ impl Delivery {
     pub fn apply(&mut self, cursor_move: Move) {
         match cursor_move {
             Move::Forward {
-                signal,
+                track,
                 seq,
                 corrupt_items,
-            } => self.forward(signal, seq, corrupt_items),
-            Move::Back { signal, seq } => self.back(signal, seq),
+            } => self.forward(track, seq, corrupt_items),
+            Move::Resume {
+                signal,
+                seq,
+                ranges,
+                corrupt_items,
+                has_lost,
+            } => {
+                let resumed = self.context.spool.resume(&self.name, signal, seq, &ranges);
+                self.resumed(signal, resumed, corrupt_items);
+                if has_lost {
+                    self.warn_of_loss(signal, seq, resumed);
+                }
+            }
         }
         self.context
             .metrics
@@ -120,6 +138,7 @@ impl Delivery {
 
     /// The message of every second.
     pub fn heartbeat(&mut self, now: Instant) -> Heartbeat {
+        self.backlogs.log_progress(now);
         let (watermark_unix_nanos, _) = self.watermark();
         let pending = self.context.spool.pending(&self.name);
         Heartbeat {
@@ -130,6 +149,7 @@ impl Delivery {
             oldest_pending_unix_nanos: pending.oldest_unix_nanos,
             dropped_items: self.context.spool.dropped(&self.name) + self.corrupt_items,
             gaps: self.gaps.carry(now),
+            late: self.late(),
         }
     }
 
@@ -166,49 +186,80 @@ impl Delivery {
         }
     }
 
-    fn forward(&mut self, signal: Signal, seq: u64, corrupt_items: u64) {
-        self.has_progress = true;
-        let passed = self.context.spool.advance(&self.name, signal, seq);
-        let corrupt = corrupt_items.min(passed);
-        self.context
-            .ledger
-            .delivered(&self.name, signal, passed - corrupt);
+    /// What the watermark has passed and the catch-up lane has still to deliver.
+    fn late(&self) -> Vec<Gap> {
+        let gap = |(from_unix_nanos, to_unix_nanos)| Gap {
+            from_unix_nanos,
+            to_unix_nanos,
+            reason: "catching up".to_owned(),
+        };
+        self.context.spool.late(&self.name).into_iter().map(gap).collect()
+    }
+
+    fn forward(&mut self, track: Track, seq: u64, corrupt_items: u64) {
+        let (spool, signal) = (&self.context.spool, track.signal);
+        let passed_items = match track.lane {
+            Lane::Live => spool.advance(&self.name, signal, seq),
+            Lane::CatchUp => spool.catch_up(&self.name, signal, seq),
+        };
+        let resumed = Resumed {
+            passed_items,
+            ..Resumed::default()
+        };
+        self.resumed(signal, resumed, corrupt_items);
+    }
+
+    /// Brings the ledger up to what the spool's cursors did.
+    fn resumed(&mut self, signal: Signal, resumed: Resumed, corrupt_items: u64) {
+        self.has_progress |= resumed.passed_items > 0;
+        let corrupt = corrupt_items.min(resumed.passed_items);
+        let ledger = &self.context.ledger;
+        ledger.delivered(&self.name, signal, resumed.passed_items - corrupt);
+        ledger.pending_again(&self.name, signal, resumed.pending_again_items);
         if corrupt > 0 {
             self.corrupt_items += corrupt;
-            self.context
-                .ledger
-                .dropped(&self.name, signal, DropReason::Corrupt, corrupt);
+            ledger.dropped(&self.name, signal, DropReason::Corrupt, corrupt);
         }
     }
 
-    fn back(&mut self, signal: Signal, seq: u64) {
-        let spool: &Spool = &self.context.spool;
-        let oldest_seq = spool.oldest_seq();
-        let pending_again_items = spool.rewind(&self.name, signal, seq);
-        self.context
-            .ledger
-            .pending_again(&self.name, signal, pending_again_items);
-        if !std::mem::replace(&mut self.has_warned_of_loss, true) {
-            tracing::warn!(
-                exporter = self.name, %signal, committed_seq = seq, oldest_seq, pending_again_items,
-                "the aggregator has less than it had confirmed: its store has lost data, or is another \
-                 one; what the spool still holds is sent again, what is older than its oldest record is not"
-            );
+    fn warn_of_loss(&mut self, signal: Signal, seq: u64, resumed: Resumed) {
+        if std::mem::replace(&mut self.has_warned_of_loss, true) {
+            return;
         }
+        let oldest_seq = self.context.spool.oldest_seq();
+        let pending_again_items = resumed.pending_again_items;
+        tracing::warn!(
+            exporter = self.name, %signal, committed_seq = seq, oldest_seq, pending_again_items,
+            "the aggregator has less than it had confirmed: its store has lost data, or is another \
+             one; what the spool still holds is sent again, what is older than its oldest record is not"
+        );
     }
 }
 
-/// What is committed of each signal's live lane, by [`Signal::index`]; 0 where nothing is said.
-fn committed(entries: &[Committed]) -> [u64; 3] {
-    let mut seqs = [0; 3];
-    for entry in entries {
-        if entry.lane == Lane::Live as i32
-            && let Some(signal) = known_signal(entry.signal)
-        {
-            seqs[signal.index()] = entry.seq;
+/// What is committed of each signal, by [`Signal::index`]; 0 where nothing is said.
+fn said(welcome: &Welcome) -> [Said; 3] {
+    let mut said = <[Said; 3]>::default();
+    for entry in &welcome.committed {
+        if let (Some(signal), Some(lane)) = (known_signal(entry.signal), Lane::known(entry.lane)) {
+            let of_signal = &mut said[signal.index()];
+            match lane {
+                Lane::Live => of_signal.live = entry.seq,
+                Lane::CatchUp => of_signal.catch_up = entry.seq,
+            }
         }
     }
-    seqs
+    for range in &welcome.closed_ranges {
+        if let Some(signal) = known_signal(range.signal) {
+            said[signal.index()].ranges.push(Range {
+                after: range.after_seq,
+                to: range.to_seq,
+            });
+        }
+    }
+    for of_signal in &mut said {
+        of_signal.ranges.sort_unstable_by_key(|range| range.after);
+    }
+    said
 }
 
 /// The signal with this number on the wire, if this release knows it.

@@ -1,6 +1,6 @@
 //! What was sent to the aggregator and what it has confirmed: the window and the cursors.
 //!
-//! Pure bookkeeping over sequences, per signal:
+//! Pure bookkeeping over sequences, per signal and lane:
 //!
 //! ```text
 //!   delivered │ in flight (shipments, in order) │ not sent
@@ -10,17 +10,29 @@
 //! A cursor only moves forward, except at a Welcome: there the aggregator may say that it has
 //! lost what it had confirmed. It holds no payload, so that what is in flight costs the
 //! aggregator's memory and not ours. It does not know why a stream ended or when to retry.
+//!
+//! The window belongs to the live lane. The catch-up lane has a share of it, half at most: the
+//! share grows with every acknowledgement of that lane and is halved when fresh data had to wait.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use meridian_proto::signal::Signal;
 
-/// A batch that left: a closed range of sequences of one signal.
+use super::lane::{Lane, TRACKS, Track};
+use crate::spool::Range;
+
+/// The largest and the smallest share of the window that the catch-up lane takes, as divisors.
+const SHARE_MAX: u64 = 2;
+const SHARE_MIN: u64 = 8;
+/// What an acknowledgement adds to it.
+const SHARE_STEP: u64 = 16;
+
+/// A batch that left: a closed range of sequences of one signal and lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shipment {
-    /// Its signal.
-    pub signal: Signal,
+    /// Its signal and lane.
+    pub track: Track,
     /// Its first record.
     pub first_seq: u64,
     /// Its last record.
@@ -40,24 +52,41 @@ pub struct CorruptRecord {
     pub items: u32,
 }
 
-/// A cursor that moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What an aggregator says in its Welcome of one signal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The committed sequence of the live lane.
+    pub live: u64,
+    /// That of the catch-up lane.
+    pub catch_up: u64,
+    /// What the live lane has passed and the catch-up lane has still to deliver.
+    pub ranges: Vec<Range>,
+}
+
+/// Cursors that moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Move {
-    /// Everything up to `seq` is delivered, except `corrupt_items` that are given up.
+    /// Everything of the lane up to `seq` is delivered, except `corrupt_items` that are given up.
     Forward {
-        /// The signal.
-        signal: Signal,
+        /// The signal and lane.
+        track: Track,
         /// Its new cursor.
         seq: u64,
         /// Items among the passed ones that had no rows.
         corrupt_items: u64,
     },
-    /// The aggregator confirms less than it did before: records after `seq` are sent again.
-    Back {
+    /// A new stream: everything up to `seq` is delivered, except what is in the ranges.
+    Resume {
         /// The signal.
         signal: Signal,
-        /// Its new cursor.
+        /// The cursor of its live lane.
         seq: u64,
+        /// What its catch-up lane has to deliver.
+        ranges: Vec<Range>,
+        /// Items among the passed ones that had no rows.
+        corrupt_items: u64,
+        /// The aggregator confirms less than it did before.
+        has_lost: bool,
     },
 }
 
@@ -78,9 +107,13 @@ pub struct NotSent {
 pub struct Flow {
     window_own_bytes: u64,
     window_bytes: u64,
-    in_flight_bytes: u64,
+    /// By [`Lane::index`].
+    in_flight_bytes: [u64; 2],
+    /// What the catch-up lane may have in flight.
+    share_bytes: u64,
     waiting_since: Option<Instant>,
-    lanes: [LaneFlow; 3],
+    /// By [`Track::index`].
+    lanes: [LaneFlow; TRACKS],
 }
 
 #[derive(Debug, Default)]
@@ -95,71 +128,101 @@ struct LaneFlow {
 impl Flow {
     /// Nothing sent yet; `cursors` are those of the spool, by [`Signal::index`].
     pub fn new(cursors: [u64; 3], window_bytes: u64) -> Self {
+        let mut lanes: [LaneFlow; TRACKS] = Default::default();
+        for (lane, cursor) in lanes.iter_mut().zip(cursors) {
+            lane.cursor = cursor;
+            lane.confirmed = cursor;
+            lane.sent = cursor;
+        }
         Self {
             window_own_bytes: window_bytes,
             window_bytes,
-            in_flight_bytes: 0,
+            in_flight_bytes: [0; 2],
+            share_bytes: window_bytes / SHARE_MIN,
             waiting_since: None,
-            lanes: cursors.map(|cursor| LaneFlow {
-                cursor,
-                confirmed: cursor,
-                sent: cursor,
-                in_flight: VecDeque::new(),
-            }),
+            lanes,
         }
     }
 
     /// A new stream begins: what is committed decides where it goes on, and the smaller of both
     /// sides' windows holds. What was in flight on the stream before is committed or forgotten.
-    pub fn welcome(&mut self, committed: [u64; 3], window_bytes: u64) -> Vec<Move> {
+    pub fn welcome(&mut self, said: &[Said; 3], window_bytes: u64) -> Vec<Move> {
         self.window_bytes = window_bytes.min(self.window_own_bytes);
-        self.in_flight_bytes = 0;
+        self.share_bytes = self.window_bytes / SHARE_MIN;
+        self.in_flight_bytes = [0; 2];
         self.waiting_since = None;
-        let mut moves = Vec::new();
-        for signal in Signal::ALL {
-            let lane = &mut self.lanes[signal.index()];
-            let said = committed[signal.index()];
-            if said > lane.cursor {
-                moves.push(lane.forward(signal, said));
-            } else if said < lane.confirmed && said < lane.cursor {
-                lane.cursor = said;
-                moves.push(Move::Back { signal, seq: said });
+        let resume = |signal: Signal| self.resume(signal, &said[signal.index()]);
+        Signal::ALL.map(resume).to_vec()
+    }
+
+    fn resume(&mut self, signal: Signal, said: &Said) -> Move {
+        let (live, catch_up) = (Track::live(signal), Track::catch_up(signal));
+        let has_lost = self.lanes[live.index()].has_lost(said.live)
+            | self.lanes[catch_up.index()].has_lost(said.catch_up);
+        let seq = self.lanes[live.index()].restart(said.live);
+        // Records that had no rows were passed, and the aggregator does not know.
+        let passed = self.lanes[catch_up.index()].restart(said.catch_up);
+        let left = said.ranges.iter().map(|range| Range {
+            after: range.after.max(passed),
+            to: range.to,
+        });
+        let ranges: Vec<Range> = left.filter(|range| range.after < range.to).collect();
+        let is_pending = |seq: u64| ranges.iter().any(|range| range.after < seq && seq <= range.to);
+        let mut corrupt_items = 0;
+        for (track, passed) in [(live, seq), (catch_up, passed)] {
+            for shipment in self.lanes[track.index()].in_flight.drain(..) {
+                let given_up = shipment
+                    .corrupt
+                    .iter()
+                    .filter(|record| record.seq <= passed && !is_pending(record.seq));
+                corrupt_items += given_up.map(|record| u64::from(record.items)).sum::<u64>();
             }
-            lane.confirmed = said;
-            lane.in_flight.clear();
-            lane.sent = lane.cursor;
         }
-        moves
+        Move::Resume {
+            signal,
+            seq,
+            ranges,
+            corrupt_items,
+            has_lost,
+        }
     }
 
     /// Whether a batch of this size may leave. One that is larger than the whole window leaves
     /// when nothing else is in flight: it could never leave otherwise.
-    pub fn admits(&self, bytes: u64) -> bool {
-        self.in_flight_bytes == 0 || self.in_flight_bytes.saturating_add(bytes) <= self.window_bytes
+    pub fn admits(&self, lane: Lane, bytes: u64) -> bool {
+        let all = self.in_flight_bytes();
+        let own = self.in_flight_bytes[Lane::CatchUp.index()];
+        let has_share = lane == Lane::Live || own == 0 || own.saturating_add(bytes) <= self.share_bytes;
+        all == 0 || (has_share && all.saturating_add(bytes) <= self.window_bytes)
+    }
+
+    /// Fresh data has to wait for the window: the catch-up lane takes less of it.
+    pub fn yield_share(&mut self) {
+        self.share_bytes = (self.share_bytes / 2).max(self.window_bytes / SHARE_MIN);
     }
 
     /// A batch leaves, or records are skipped (a shipment of no bytes). Returns how the cursor
     /// moves if nothing before a skipped range is in flight.
     pub fn ship(&mut self, shipment: Shipment, now: Instant) -> Option<Move> {
-        let lane = &mut self.lanes[shipment.signal.index()];
-        debug_assert!(shipment.first_seq > lane.sent, "batches of a signal are in order");
+        let track = shipment.track;
+        let lane = &mut self.lanes[track.index()];
+        debug_assert!(shipment.first_seq > lane.sent, "batches of a lane are in order");
         lane.sent = shipment.last_seq;
         if shipment.bytes > 0 {
-            self.in_flight_bytes += shipment.bytes;
+            self.in_flight_bytes[track.lane.index()] += shipment.bytes;
             self.waiting_since.get_or_insert(now);
         }
-        let signal = shipment.signal;
         lane.in_flight.push_back(shipment);
-        lane.pass_skipped(signal)
+        lane.pass_skipped(track)
     }
 
-    /// The aggregator has committed the signal up to `seq`. An old acknowledgement says nothing
+    /// The aggregator has committed the lane up to `seq`. An old acknowledgement says nothing
     /// new; one of what was not sent is a fault of the peer.
-    pub fn ack(&mut self, signal: Signal, seq: u64, now: Instant) -> Result<Option<Move>, NotSent> {
-        let lane = &mut self.lanes[signal.index()];
+    pub fn ack(&mut self, track: Track, seq: u64, now: Instant) -> Result<Option<Move>, NotSent> {
+        let lane = &mut self.lanes[track.index()];
         if seq > lane.sent {
             return Err(NotSent {
-                signal,
+                signal: track.signal,
                 acked: seq,
                 sent: lane.sent,
             });
@@ -169,21 +232,25 @@ impl Flow {
         }
         lane.confirmed = lane.confirmed.max(seq);
         let before = lane.bytes();
-        let acked = lane.forward(signal, seq);
-        self.in_flight_bytes -= before - lane.bytes();
-        let skipped = lane.pass_skipped(signal);
-        self.waiting_since = (self.in_flight_bytes > 0).then_some(now);
+        let acked = lane.forward(track, seq);
+        self.in_flight_bytes[track.lane.index()] -= before - lane.bytes();
+        let skipped = lane.pass_skipped(track);
+        if track.lane == Lane::CatchUp {
+            let grown = self.share_bytes + self.window_bytes / SHARE_STEP;
+            self.share_bytes = grown.min(self.window_bytes / SHARE_MAX);
+        }
+        self.waiting_since = (self.in_flight_bytes() > 0).then_some(now);
         Ok(Some(join(acked, skipped)))
     }
 
-    /// Everything up to here was sent or skipped, by [`Signal::index`].
+    /// Everything of the live lanes up to here was sent or skipped, by [`Signal::index`].
     pub fn sent(&self) -> [u64; 3] {
         [self.lanes[0].sent, self.lanes[1].sent, self.lanes[2].sent]
     }
 
     /// What is sent and not acknowledged takes this much of the window.
     pub fn in_flight_bytes(&self) -> u64 {
-        self.in_flight_bytes
+        self.in_flight_bytes.iter().sum()
     }
 
     /// Since when the aggregator owes an acknowledgement.
@@ -193,8 +260,24 @@ impl Flow {
 }
 
 impl LaneFlow {
+    fn has_lost(&self, said: u64) -> bool {
+        said < self.confirmed && said < self.cursor
+    }
+
+    /// Goes on after what the aggregator has, or after records that were skipped since.
+    fn restart(&mut self, said: u64) -> u64 {
+        self.cursor = if self.has_lost(said) {
+            said
+        } else {
+            self.cursor.max(said)
+        };
+        self.confirmed = said;
+        self.sent = self.cursor;
+        self.cursor
+    }
+
     /// Moves the cursor to `seq` and forgets what is behind it.
-    fn forward(&mut self, signal: Signal, seq: u64) -> Move {
+    fn forward(&mut self, track: Track, seq: u64) -> Move {
         let mut corrupt_items = 0;
         for shipment in &mut self.in_flight {
             shipment.corrupt.retain(|record| {
@@ -208,17 +291,17 @@ impl LaneFlow {
         }
         self.cursor = seq;
         Move::Forward {
-            signal,
+            track,
             seq,
             corrupt_items,
         }
     }
 
     /// Skipped records need no acknowledgement: they are passed when they are the oldest.
-    fn pass_skipped(&mut self, signal: Signal) -> Option<Move> {
+    fn pass_skipped(&mut self, track: Track) -> Option<Move> {
         let is_skipped = |shipment: &&Shipment| shipment.bytes == 0;
         let last = self.in_flight.iter().take_while(is_skipped).last()?.last_seq;
-        Some(self.forward(signal, last))
+        Some(self.forward(track, last))
     }
 
     fn bytes(&self) -> u64 {
@@ -235,16 +318,16 @@ fn join(first: Move, second: Option<Move>) -> Move {
                 ..
             },
             Some(Move::Forward {
-                signal,
+                track,
                 seq,
                 corrupt_items,
             }),
         ) => Move::Forward {
-            signal,
+            track,
             seq,
             corrupt_items: earlier + corrupt_items,
         },
-        _ => first,
+        (first, _) => first,
     }
 }
 

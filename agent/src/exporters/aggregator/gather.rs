@@ -2,11 +2,13 @@
 //!
 //! A batch is due when it has about `rows` rows or `bytes` bytes, or `linger` after its oldest
 //! record was gathered: a record is gathered within milliseconds of being durable, or belongs
-//! to a backlog, whose batches fill at once. It reads no file; it says what to read.
+//! to a backlog, whose batches fill at once. It reads no file; it says what to read. Of a
+//! catch-up lane it takes the closed ranges and nothing between them.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::spool::Record;
+use crate::spool::{Range, Record};
 
 /// When a batch is full or late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Gather {
     read_to: u64,
     /// Whether the spool may hold records that were not gathered.
     may_hold_more: bool,
+    /// What is left to gather, ascending; nothing else is wanted.
+    closed: Option<VecDeque<Range>>,
 }
 
 impl Gather {
@@ -55,6 +59,17 @@ impl Gather {
             since: None,
             read_to: after_seq,
             may_hold_more: true,
+            closed: None,
+        }
+    }
+
+    /// Nothing gathered; only records of these ranges are wanted.
+    pub fn closed(limits: BatchLimits, ranges: impl IntoIterator<Item = Range>) -> Self {
+        let ranges: VecDeque<Range> = ranges.into_iter().collect();
+        Self {
+            may_hold_more: !ranges.is_empty(),
+            closed: Some(ranges),
+            ..Self::new(limits, 0)
         }
     }
 
@@ -63,15 +78,23 @@ impl Gather {
         *self = Self::new(self.limits, after_seq);
     }
 
-    /// The spool has new records, perhaps of this signal.
+    /// The same with other ranges.
+    pub fn restart_closed(&mut self, ranges: &[Range]) {
+        *self = Self::closed(self.limits, ranges.iter().copied());
+    }
+
+    /// The spool has new records, perhaps of this signal. They are in no closed range.
     pub fn news(&mut self) {
-        self.may_hold_more = true;
+        self.may_hold_more |= self.closed.is_none();
     }
 
     /// What to read next, if anything. Until [`Gather::add`] brings it, nothing else is wanted.
     pub fn wanted(&mut self) -> Option<Wanted> {
         if self.is_full() || !std::mem::take(&mut self.may_hold_more) {
             return None;
+        }
+        if let Some(range) = self.closed.as_ref().and_then(VecDeque::front) {
+            self.read_to = self.read_to.max(range.after);
         }
         let rows_left = u64::from(self.limits.rows).saturating_sub(self.items);
         Some(Wanted {
@@ -82,10 +105,14 @@ impl Gather {
     }
 
     /// What was wanted; none means that the spool had no more when it was asked.
-    pub fn add(&mut self, records: Vec<Record>, now: Instant) {
+    pub fn add(&mut self, mut records: Vec<Record>, now: Instant) {
+        if let Some(closed) = &mut self.closed {
+            close(closed, &mut records);
+            self.may_hold_more = !closed.is_empty();
+        }
         let Some(last) = records.last() else { return };
         self.read_to = last.seq;
-        self.may_hold_more = true;
+        self.may_hold_more |= self.closed.is_none();
         self.since.get_or_insert(now);
         for record in &records {
             self.items += u64::from(record.items);
@@ -97,7 +124,8 @@ impl Gather {
     /// When the batch is due: `now` or earlier if it is full, never if there is nothing.
     pub fn due(&self, now: Instant, hurry: bool) -> Option<Instant> {
         let since = self.since?;
-        let at_once = self.is_full() || (hurry && !self.may_hold_more);
+        let is_last = !self.may_hold_more && (hurry || self.is_over());
+        let at_once = self.is_full() || is_last;
         Some(if at_once { now } else { since + self.limits.linger })
     }
 
@@ -114,8 +142,28 @@ impl Gather {
         self.records.is_empty() && !self.may_hold_more
     }
 
+    /// Whether no record can come any more.
+    fn is_over(&self) -> bool {
+        self.closed.as_ref().is_some_and(VecDeque::is_empty)
+    }
+
     fn is_full(&self) -> bool {
         self.items >= u64::from(self.limits.rows) || self.bytes >= self.limits.bytes
+    }
+}
+
+/// Leaves out records beyond the first range, which is over when there are any, or none at all.
+fn close(closed: &mut VecDeque<Range>, records: &mut Vec<Record>) {
+    let Some(range) = closed.front() else {
+        records.clear();
+        return;
+    };
+    let read = records.len();
+    let inside = records.partition_point(|record| record.seq <= range.to);
+    records.truncate(inside);
+    let is_at_end = records.last().is_some_and(|last| last.seq == range.to);
+    if read == 0 || inside < read || is_at_end {
+        closed.pop_front();
     }
 }
 
@@ -205,5 +253,34 @@ mod tests {
         assert!(gather.wanted().is_some());
         gather.add(vec![], now);
         assert_eq!(gather.due(now, true), Some(now));
+    }
+
+    #[test]
+    fn only_what_is_in_closed_ranges_is_gathered() {
+        let now = Instant::now();
+        let range = |after, to| Range { after, to };
+        let mut gather = Gather::closed(LIMITS, [range(2, 5), range(8, 9)]);
+        assert_eq!(gather.wanted().expect("a range").after_seq, 2);
+        gather.add(vec![record(3, 1, 10), record(5, 1, 10)], now);
+        assert_eq!(gather.wanted().expect("another range").after_seq, 8);
+        gather.add(vec![record(10, 1, 10)], now);
+        assert_eq!(gather.wanted(), None, "ten is beyond");
+        assert_eq!(
+            gather.due(now, false),
+            Some(now),
+            "nobody waits for what cannot come"
+        );
+        let seqs: Vec<u64> = gather.take().iter().map(|record| record.seq).collect();
+        assert_eq!(seqs, [3, 5]);
+        gather.news();
+        assert!(gather.is_exhausted());
+    }
+
+    #[test]
+    fn a_range_whose_records_are_gone_is_over() {
+        let mut gather = Gather::closed(LIMITS, [Range { after: 2, to: 5 }]);
+        assert!(!gather.is_exhausted() && gather.wanted().is_some());
+        gather.add(vec![], Instant::now());
+        assert!(gather.wanted().is_none() && gather.is_exhausted());
     }
 }

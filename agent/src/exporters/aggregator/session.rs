@@ -7,9 +7,8 @@
 use std::time::{Duration, Instant};
 
 use meridian_proto::payload::PayloadError;
-use meridian_proto::signal::Signal;
 use meridian_proto::stream::{
-    Ack, AgentMessage, AggregatorMessage, Flush, Lane, Welcome, agent_message, aggregator_message,
+    Ack, AgentMessage, AggregatorMessage, Flush, Welcome, agent_message, aggregator_message,
 };
 use meridian_runtime::tasks::{self, Task, TaskError};
 use tokio::sync::mpsc;
@@ -22,6 +21,7 @@ use super::core::Action;
 use super::deliver::{Delivery, known_signal};
 use super::error::SessionError;
 use super::gather::Wanted;
+use super::lane::{Lane, Track};
 use crate::spool::{ReadError, Reader, Record};
 use crate::stop::Stop;
 
@@ -63,8 +63,8 @@ pub struct Session<'a> {
 
 /// What a thread has done.
 enum Work {
-    Read(Reader, Signal, Result<Vec<Record>, ReadError>),
-    Built(Result<Built, PayloadError>),
+    Read(Reader, Track, Result<Vec<Record>, ReadError>),
+    Built(Lane, Result<Built, PayloadError>),
 }
 
 enum Event {
@@ -88,7 +88,7 @@ enum Next {
 impl<'a> Session<'a> {
     /// A session on a stream whose Welcome has come.
     pub fn new(delivery: &'a mut Delivery, stream: Stream, stop: Stop, ack_timeout: Duration) -> Self {
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut heartbeat = tokio::time::interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             listener: delivery.reader(),
@@ -101,7 +101,8 @@ impl<'a> Session<'a> {
             is_stopping: false,
             ack_timeout,
             heartbeat,
-            is_heartbeat_due: false,
+            // The first message: what is late must be known before a watermark passes it.
+            is_heartbeat_due: true,
             work: None,
         }
     }
@@ -149,9 +150,9 @@ impl<'a> Session<'a> {
             }
             let can_send = self.outbound.capacity() >= SLOTS_FOR_BATCH;
             match self.delivery.core.next(now, can_send) {
-                Action::Read(signal, wanted) => self.read(signal, wanted),
-                Action::Build(signal, records) => self.build(signal, records),
-                Action::Send(built) => self.send_batch(*built, now),
+                Action::Read(track, wanted) => self.read(track, wanted),
+                Action::Build(track, records) => self.build(track, records),
+                Action::Send(lane, built) => self.send_batch(lane, *built, now),
                 Action::Skip(moved) => {
                     if let Some(moved) = moved {
                         self.delivery.apply(moved);
@@ -200,12 +201,12 @@ impl<'a> Session<'a> {
     }
 
     fn on_ack(&mut self, ack: &Ack) -> Result<(), SessionError> {
-        let signal = known_signal(ack.signal).filter(|_| ack.lane == Lane::Live as i32);
-        let Some(signal) = signal else {
+        let (Some(signal), Some(lane)) = (known_signal(ack.signal), Lane::known(ack.lane)) else {
             self.ignore();
             return Ok(());
         };
-        if let Some(moved) = self.delivery.core.on_ack(signal, ack.committed_seq, now())? {
+        let track = Track { lane, signal };
+        if let Some(moved) = self.delivery.core.on_ack(track, ack.committed_seq, now())? {
             self.delivery.apply(moved);
         }
         Ok(())
@@ -213,36 +214,36 @@ impl<'a> Session<'a> {
 
     fn on_work(&mut self, work: Work) -> Result<(), SessionError> {
         match work {
-            Work::Read(reader, signal, records) => {
+            Work::Read(reader, track, records) => {
                 self.reader = Some(reader);
-                self.delivery.core.on_read(signal, records?, now());
+                self.delivery.core.on_read(track, records?, now());
             }
-            Work::Built(built) => self.delivery.core.on_built(built?),
+            Work::Built(lane, built) => self.delivery.core.on_built(lane, built?),
         }
         Ok(())
     }
 
-    fn read(&mut self, signal: Signal, wanted: Wanted) {
-        if !self.listener.has_more(signal, wanted.after_seq) {
+    fn read(&mut self, track: Track, wanted: Wanted) {
+        if !self.listener.has_more(track.signal, wanted.after_seq) {
             // As after every read that took all there was: not worth another thread's time.
-            self.delivery.core.on_read(signal, Vec::new(), now());
+            self.delivery.core.on_read(track, Vec::new(), now());
             return;
         }
         let reader = self.reader.take().unwrap_or_else(|| self.delivery.reader());
         self.work = Some(tasks::blocking("spool read", move || {
-            let records = reader.read(signal, wanted.after_seq, wanted.max_items, wanted.max_bytes);
-            Work::Read(reader, signal, records)
+            let records = reader.read(track.signal, wanted.after_seq, wanted.max_items, wanted.max_bytes);
+            Work::Read(reader, track, records)
         }));
     }
 
-    fn build(&mut self, signal: Signal, records: Vec<Record>) {
+    fn build(&mut self, track: Track, records: Vec<Record>) {
         let origin = self.delivery.origin().clone();
         self.work = Some(tasks::blocking("batch build", move || {
-            Work::Built(build::build(signal, &records, &origin))
+            Work::Built(track.lane, build::build(track.signal, &records, &origin))
         }));
     }
 
-    fn send_batch(&mut self, built: Built, now: Instant) {
+    fn send_batch(&mut self, lane: Lane, built: Built, now: Instant) {
         let (watermark, has_unknown_stall) = self.delivery.watermark();
         if has_unknown_stall {
             self.send_heartbeat(now);
@@ -250,7 +251,7 @@ impl<'a> Session<'a> {
         let (metrics, name) = self.delivery.metrics();
         metrics.sent(name, built.signal, built.payload.len());
         metrics.in_flight(name, self.delivery.core.flow().in_flight_bytes());
-        self.send(agent_message::Kind::Batch(built.into_message(watermark)));
+        self.send(agent_message::Kind::Batch(built.into_message(lane, watermark)));
     }
 
     fn send_heartbeat(&mut self, now: Instant) {

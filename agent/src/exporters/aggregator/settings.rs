@@ -9,6 +9,15 @@ use meridian_runtime::units::ByteSize;
 
 use super::gather::BatchLimits;
 
+/// What an outage's backlog is to the data that is accepted after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatchUp {
+    /// It is delivered first: everything in the order of acceptance.
+    Oldest,
+    /// It is delivered beside fresh data, with what that leaves of the stream.
+    Newest,
+}
+
 /// The section `exporters.aggregator`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -26,9 +35,17 @@ pub struct Settings {
     /// `ack_timeout: 60s`: an aggregator that acknowledges nothing for so long, although it
     /// should, is left. Its commits must be more frequent.
     pub ack_timeout: Duration,
+    /// `catch_up: newest`: on call wants to see what happens now, and the answers say which times
+    /// are yet to come; `oldest` delivers in the order of acceptance.
+    pub catch_up: CatchUp,
+    /// `catch_up_after: 10s`: with `newest`, a backlog is set aside when it spans more time than
+    /// this, and does not fit one batch: less is delivered at once in any order.
+    pub catch_up_after: Duration,
     /// `reconnect_max: 15s`: the longest wait between attempts, before jitter.
     pub reconnect_max: Duration,
 }
+
+const CATCH_UP: [(&str, CatchUp); 2] = [("oldest", CatchUp::Oldest), ("newest", CatchUp::Newest)];
 
 impl Settings {
     /// The defaults for these endpoints, of which there is at least one.
@@ -43,6 +60,8 @@ impl Settings {
             window_bytes: 32 << 20,
             connect_timeout: Duration::from_secs(10),
             ack_timeout: Duration::from_secs(60),
+            catch_up: CatchUp::Newest,
+            catch_up_after: Duration::from_secs(10),
             reconnect_max: Duration::from_secs(15),
         }
     }
@@ -62,6 +81,8 @@ impl Settings {
                 .bytes(),
             connect_timeout: section.optional("connect_timeout", default.connect_timeout),
             ack_timeout: section.optional("ack_timeout", default.ack_timeout),
+            catch_up: section.choice("catch_up", &CATCH_UP, default.catch_up),
+            catch_up_after: section.optional("catch_up_after", default.catch_up_after),
             reconnect_max: section.optional("reconnect_max", default.reconnect_max),
             endpoints: default.endpoints,
         };

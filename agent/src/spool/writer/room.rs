@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::super::disk::is_full;
 use super::super::index::Segment;
+use super::super::recovery::nanos;
 use super::super::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
-use super::super::{AppendError, SEGMENT_BYTES_MAX, WhenFull};
+use super::super::{AppendError, DropReason, SEGMENT_BYTES_MAX, WhenFull};
 use super::{Active, Answer, RETRY_AFTER, Writer};
 
 /// Segments are made so large that a full spool has about so many: each is an open file.
@@ -65,6 +66,25 @@ impl Writer {
     /// Deletes the oldest segment if it is delivered or may be dropped. The newest needs a
     /// successor first, because its name says which sequences are used: an empty one will do.
     fn free_oldest(&mut self) -> bool {
+        let is_delivered = {
+            let index = self.shared.index.lock();
+            let oldest = index.segments.front();
+            oldest.is_some_and(|oldest| index.is_delivered(oldest))
+        };
+        (is_delivered || self.config.when_full == WhenFull::DropOldest)
+            && self.release_oldest(DropReason::Full)
+    }
+
+    /// Gives up segments whose newest record is older than the spool keeps any.
+    pub(super) fn expire(&mut self) {
+        let Some(max_age) = self.config.max_age else {
+            return;
+        };
+        let before = self.clock.now_unix_nanos().saturating_sub(nanos(max_age));
+        while self.shared.index.lock().oldest_is_before(before) && self.release_oldest(DropReason::Expired) {}
+    }
+
+    fn release_oldest(&mut self, reason: DropReason) -> bool {
         let (only, delivered) = {
             let index = self.shared.index.lock();
             let Some(oldest) = index.segments.front() else {
@@ -72,9 +92,6 @@ impl Writer {
             };
             (index.segments.len() == 1, index.is_delivered(oldest))
         };
-        if !delivered && self.config.when_full == WhenFull::Refuse {
-            return false;
-        }
         if only {
             let begun = self.begin_segment(SEGMENT_HEADER_BYTES);
             if begun
@@ -85,8 +102,13 @@ impl Writer {
             }
         }
         if !delivered {
-            let items = self.shared.index.lock().drop_oldest();
-            tracing::warn!(items, path = %self.config.path.display(), "the spool is full, dropping its oldest segment");
+            let items = self.shared.index.lock().drop_oldest(reason);
+            let why = if reason == DropReason::Full {
+                "full"
+            } else {
+                "over its age"
+            };
+            tracing::warn!(items, why, path = %self.config.path.display(), "dropping the oldest segment of the spool");
         }
         self.reclaim() > 0
     }
@@ -125,6 +147,7 @@ impl Writer {
             identity: self.shared.identity,
             first_seq: self.next_seq,
             salt,
+            cold: None,
         };
         let (path, file) = segment::create(&*self.disk, &self.config.path, &header, capacity_bytes)?;
         self.empty.retain(|empty| *empty != path);
@@ -188,6 +211,8 @@ impl Writer {
             }
             saved => saved?,
         }
+        // Nobody puts a compressed one in its place meanwhile.
+        let _files = self.shared.files.lock();
         match self.disk.remove(&path) {
             // Somebody else was faster; it was to go anyway.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

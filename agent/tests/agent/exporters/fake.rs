@@ -265,6 +265,7 @@ impl Connection {
             committed: Signal::ALL.into_iter().map(entry).collect(),
             window_bytes: WINDOW_BYTES,
             aggregator: "fake".to_owned(),
+            closed_ranges: Vec::new(),
         }
     }
 

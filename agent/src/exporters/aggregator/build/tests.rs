@@ -69,13 +69,16 @@ fn a_record_that_is_no_otlp_costs_only_itself() {
 fn a_batch_of_nothing_but_poison_need_not_be_sent() {
     let built = build(Signal::Logs, &[record(8, 5, vec![0xff; 20])], &origin()).expect("no rows");
     assert_eq!(built.window_bytes(), 0);
-    assert_eq!(built.shipment().corrupt, [CorruptRecord { seq: 8, items: 5 }]);
+    assert_eq!(
+        built.shipment(Lane::Live).corrupt,
+        [CorruptRecord { seq: 8, items: 5 }]
+    );
 }
 
 #[test]
 fn the_message_carries_all_of_it() {
     let built = build(Signal::Logs, &[logs(7, 2)], &origin()).expect("rows");
-    let message = built.clone().into_message(99);
+    let message = built.clone().into_message(Lane::Live, 99);
     assert_eq!(message.signal, 2);
     assert_eq!((message.first_seq, message.last_seq, message.rows), (7, 7, 2));
     assert_eq!(message.watermark_unix_nanos, 99);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::spool::Range;
 
 const LIMITS: BatchLimits = BatchLimits {
     rows: 10,
@@ -41,12 +42,21 @@ fn built(signal: Signal, records: &[Record]) -> Built {
     }
 }
 
+fn said(live: [u64; 3]) -> [Said; 3] {
+    live.map(|live| Said {
+        live,
+        ..Said::default()
+    })
+}
+
 /// Does the core's work at once, until it waits or ends.
 struct World {
     core: Core,
     records: Vec<Record>,
     now: Instant,
     sent: Vec<(Signal, u64, u64)>,
+    /// The same of the catch-up lane.
+    caught_up: Vec<(Signal, u64, u64)>,
     flushes: usize,
     is_finished: bool,
     wait: Option<Instant>,
@@ -55,12 +65,13 @@ struct World {
 impl World {
     fn new(records: Vec<Record>) -> Self {
         let mut core = Core::new([0; 3], LIMITS, WINDOW);
-        core.on_welcome([0; 3], u64::MAX);
+        core.on_welcome(&said([0; 3]), u64::MAX);
         Self {
             core,
             records,
             now: Instant::now(),
             sent: vec![],
+            caught_up: vec![],
             flushes: 0,
             is_finished: false,
             wait: None,
@@ -84,12 +95,20 @@ impl World {
     fn run(&mut self) {
         for _ in 0..10_000 {
             match self.core.next(self.now, true) {
-                Action::Read(signal, wanted) => {
-                    let records = self.read(signal, wanted);
-                    self.core.on_read(signal, records, self.now);
+                Action::Read(track, wanted) => {
+                    let records = self.read(track.signal, wanted);
+                    self.core.on_read(track, records, self.now);
                 }
-                Action::Build(signal, records) => self.core.on_built(built(signal, &records)),
-                Action::Send(batch) => self.sent.push((batch.signal, batch.first_seq, batch.last_seq)),
+                Action::Build(track, records) => {
+                    self.core.on_built(track.lane, built(track.signal, &records));
+                }
+                Action::Send(lane, batch) => {
+                    let sent = (batch.signal, batch.first_seq, batch.last_seq);
+                    match lane {
+                        Lane::Live => self.sent.push(sent),
+                        Lane::CatchUp => self.caught_up.push(sent),
+                    }
+                }
                 Action::Skip(_) => {}
                 Action::Flush => self.flushes += 1,
                 Action::Finish => {
@@ -107,7 +126,9 @@ impl World {
 
     fn ack_all(&mut self) {
         for (signal, sent) in Signal::ALL.into_iter().zip(self.core.flow().sent()) {
-            self.core.on_ack(signal, sent, self.now).expect("it was sent");
+            self.core
+                .on_ack(Track::live(signal), sent, self.now)
+                .expect("it was sent");
         }
     }
 }
@@ -173,15 +194,45 @@ fn an_exporter_with_nothing_to_deliver_finishes_at_once() {
 #[test]
 fn nothing_is_built_while_the_stream_takes_nothing() {
     let mut core = Core::new([0; 3], LIMITS, WINDOW);
-    core.on_welcome([0; 3], u64::MAX);
+    core.on_welcome(&said([0; 3]), u64::MAX);
     let now = Instant::now();
-    core.on_built(built(Signal::Spans, &[record(1, Signal::Spans, 1)]));
+    core.on_built(Lane::Live, built(Signal::Spans, &[record(1, Signal::Spans, 1)]));
     for signal in Signal::ALL {
-        assert!(matches!(core.next(now, false), Action::Read(of, _) if of == signal));
-        core.on_read(signal, vec![record(10, signal, 10)], now);
+        let track = Track::live(signal);
+        assert!(matches!(core.next(now, false), Action::Read(of, _) if of == track));
+        core.on_read(track, vec![record(10, signal, 10)], now);
     }
     assert!(matches!(core.next(now, false), Action::Wait(None)));
-    assert!(matches!(core.next(now, true), Action::Send(_)));
+    assert!(matches!(core.next(now, true), Action::Send(Lane::Live, _)));
+}
+
+#[test]
+fn fresh_data_goes_before_the_backlog_and_the_backlog_goes_on() {
+    let mut records: Vec<Record> = (1..=40).map(|seq| record(seq, Signal::Spans, 10)).collect();
+    records.push(record(41, Signal::Spans, 10));
+    let mut world = World::new(records);
+    let mut set_aside = said([40, 0, 0]);
+    set_aside[0].ranges = vec![Range { after: 0, to: 40 }];
+    world.core.on_welcome(&set_aside, 1_600);
+    world.run();
+    assert_eq!(
+        world.sent,
+        [(Signal::Spans, 41, 41)],
+        "sent while the backlog fills its share"
+    );
+    assert!(!world.caught_up.is_empty() && world.caught_up.len() < 40);
+    assert_eq!(
+        world.flushes, 1,
+        "the backlog does not wait for an interval of commits"
+    );
+    for _ in 0..100 {
+        let last = world.caught_up.last().expect("sent").2;
+        let track = Track::catch_up(Signal::Spans);
+        world.core.on_ack(track, last, world.now).expect("sent");
+        world.run();
+    }
+    let seqs: Vec<u64> = world.caught_up.iter().map(|batch| batch.1).collect();
+    assert_eq!(seqs, (1..=40).collect::<Vec<u64>>());
 }
 
 #[derive(Debug, Clone)]
@@ -232,11 +283,11 @@ proptest! {
                         clippy::cast_precision_loss, reason = "small numbers of a test")]
                     let seq = committed[index] + ((sent - committed[index]) as f64 * share) as u64;
                     committed[index] = seq;
-                    world.core.on_ack(signal, seq, world.now).expect("it was sent");
+                    world.core.on_ack(Track::live(signal), seq, world.now).expect("it was sent");
                 }
                 Step::Reconnect => {
                     let skipped = world.core.flow().sent();
-                    world.core.on_welcome(committed, u64::MAX);
+                    world.core.on_welcome(&said(committed), u64::MAX);
                     let sent = world.core.flow().sent();
                     for index in 0..3 {
                         prop_assert!(sent[index] >= committed[index] && sent[index] <= skipped[index]);
