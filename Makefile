@@ -1,13 +1,14 @@
 # The commands of this project; each says what it does while it takes long.
 # CONTRIBUTING.md describes them, and the variables that they heed.
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test lint bench soak
 
 help:
 	@echo "make demo   three regions, instrumented applications and live answers on this machine"
 	@echo "make test   install what the tests need and run everything"
 	@echo "make lint   formatting, clippy, dependency rules"
 	@echo "make bench  cost and speed beside Rotel, the Collector and DuckDB; PART=spans for one part of it, ARGS=--help"
+	@echo "make soak   both processes at full overload for five minutes; SECONDS=n for another time"
 
 demo:
 	@scripts/demo
@@ -20,3 +21,6 @@ lint:
 
 bench:
 	@scripts/bench $(or $(PART),$(BENCH_ONLY)) $(ARGS)
+
+soak:
+	@scripts/soak $(SECONDS)

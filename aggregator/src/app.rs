@@ -2,7 +2,7 @@
 //! failure, and ends in stages. The only module that knows all the parts.
 //!
 //! ```text
-//! start:  store ─► registry ─► ingest, http (bound) ─► ready
+//! start:  ingest, http (bound) ─► store ─► registry ─► ready
 //! end:    streams stop reading ─► every row is committed and acknowledged ─► registry ─► http
 //! ```
 
@@ -13,7 +13,9 @@ use anyhow::{Context as _, anyhow};
 use axum::Router;
 use meridian_proto::signal::Signal;
 use meridian_runtime::admin::{self, Check, Health};
+use meridian_runtime::backoff::Backoff;
 use meridian_runtime::clock::Clock;
+use meridian_runtime::http;
 use meridian_runtime::metrics::{self, IntGaugeVec, Registry as Metrics};
 use meridian_runtime::shutdown::Shutdown;
 use meridian_runtime::tasks::Tasks;
@@ -33,6 +35,9 @@ use crate::store::{Store, StoreMetrics};
 const TICK: Duration = Duration::from_secs(1);
 /// Who is expected is exchanged with other aggregators this often.
 const EXCHANGE: Duration = Duration::from_secs(5);
+/// Between two attempts to open the store.
+const OPEN_AGAIN: Duration = Duration::from_millis(250);
+const OPEN_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// Runs the aggregator until SIGTERM or SIGINT has been obeyed, or a part has failed.
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -54,6 +59,7 @@ pub struct Aggregator {
     stop_ingest: CancellationToken,
     ingest_listener: TcpListener,
     http_listener: TcpListener,
+    http: http::Options,
     router: Router,
     store_check: Check,
     agents_by_state: IntGaugeVec,
@@ -71,21 +77,17 @@ pub struct Addresses {
 }
 
 impl Aggregator {
-    /// Opens the store, learns whom it expects, and binds the ports.
+    /// Builds the parts and binds the ports. The store is opened while it runs: one that is
+    /// away is waited for, with the reason in `/readyz`.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
         let metrics = Metrics::new();
         metrics::register_process(&metrics, &clock)?;
         let health = Health::new();
         let store_check = health.check("store");
-        let store = Store::open(&config.store, clock.clone(), StoreMetrics::new(&metrics)?)
-            .await
-            .with_context(|| format!("cannot open the store {}", config.store.url))?;
+        let store = Store::closed(&config.store, clock.clone(), StoreMetrics::new(&metrics)?)
+            .with_context(|| format!("cannot use the store {}", config.store.url))?;
         let coverage = Coverage::new(config.coverage.clone(), config.regions.clone());
         let registry = Registry::new(store.clone(), coverage.clone(), clock.clone());
-        registry
-            .exchange()
-            .await
-            .context("cannot learn which agents are expected")?;
         let ingest_listener = bind(config.listen_ingest).await?;
         let http_listener = bind(config.listen_http).await?;
         let addresses = Addresses {
@@ -124,6 +126,10 @@ impl Aggregator {
             stop_ingest,
             ingest_listener,
             http_listener,
+            http: http::Options {
+                max_connections: config.limits.connections_max,
+                ..http::Options::default()
+            },
             router,
             store_check,
             agents_by_state,
@@ -160,11 +166,11 @@ impl Aggregator {
         streams.spawn("ingest", self.ingest.serve(self.ingest_listener));
         others.spawn(
             "http",
-            admin::serve(self.http_listener, self.router, stop_others.clone()),
+            http::serve(self.http_listener, self.router, self.http, stop_others.clone()),
         );
         let watch = watch(
             self.coverage,
-            self.store,
+            self.store.clone(),
             self.clock,
             self.store_check,
             self.agents_by_state,
@@ -172,7 +178,8 @@ impl Aggregator {
         others.spawn("watch", watch);
         let exchanging = CancellationToken::new();
         let (exchange, exchange_stop) = (Tasks::new(), exchanging.clone());
-        exchange.spawn("registry", keep_registry(self.registry, exchange_stop));
+        let keeping = keep_registry(self.store.clone(), self.registry, exchange_stop);
+        exchange.spawn("registry", keeping);
         tracing::info!(ingest = %self.addresses.ingest, http = %self.addresses.http, "listening");
         let failure = tokio::select! {
             () = shutdown.requested() => None,
@@ -230,9 +237,9 @@ async fn watch(
         ticks.tick().await;
         let now = clock.now_unix_nanos();
         coverage.tick(now);
-        match store.failure() {
+        match store.outage() {
             None => check.ready(),
-            Some(reason) => check.not_ready(reason),
+            Some(outage) => check.not_ready(outage.to_string()),
         }
         let agents = coverage.agents(now);
         for state in STATES {
@@ -243,8 +250,38 @@ async fn watch(
     }
 }
 
-/// Exchanges who is expected, and writes it a last time at the end.
-async fn keep_registry(registry: Registry, stop: CancellationToken) -> anyhow::Result<()> {
+/// Opens the store and learns who is expected, as often as it takes; false if it is to end.
+async fn open(store: &Store, registry: &Registry, stop: &CancellationToken) -> bool {
+    let mut backoff = Backoff::new(OPEN_AGAIN, OPEN_AGAIN_MAX);
+    loop {
+        let opened = async {
+            store.open_tables().await?;
+            registry.exchange().await
+        };
+        let outcome = tokio::select! {
+            () = stop.cancelled() => return false,
+            outcome = opened => outcome,
+        };
+        let Err(error) = outcome else {
+            store.serve();
+            return true;
+        };
+        let reason = meridian_runtime::chain(&error);
+        tracing::error!(reason, "the store cannot be opened; it is tried again");
+        store.note_not_opened(reason);
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = backoff.wait() => {}
+        }
+    }
+}
+
+/// Exchanges who is expected once the store is open, and writes it a last time at the end.
+async fn keep_registry(store: Store, registry: Registry, stop: CancellationToken) -> anyhow::Result<()> {
+    if !open(&store, &registry, &stop).await {
+        return Ok(());
+    }
+    tracing::info!("the store is open");
     loop {
         let stopping = tokio::select! {
             () = stop.cancelled() => true,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use meridian_runtime::config::{ConfigError, Document, Section};
+use meridian_runtime::config::{ConfigError, Document, HttpUrl, Section};
 use meridian_runtime::units::ByteSize;
 use url::Url;
 
@@ -43,6 +43,39 @@ pub struct StoreConfig {
     pub commit_interval: Duration,
     /// A table with so many bytes of uncommitted rows is committed at once.
     pub commit_bytes: usize,
+    /// How a bucket is reached.
+    pub s3: S3Config,
+}
+
+/// How a bucket is reached. What is not said here is taken from the variables and files that
+/// AWS's own tools read; credentials come from nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Config {
+    /// The bucket's region.
+    pub region: Option<String>,
+    /// A server that is not AWS's.
+    pub endpoint: Option<String>,
+    /// The bucket's name in the path (true) or in the host's name.
+    pub path_style: bool,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long one request may take to its last byte.
+    pub request_timeout: Duration,
+    /// How long a request that failed is repeated before its work counts as failed.
+    pub retry_timeout: Duration,
+}
+
+impl Default for S3Config {
+    fn default() -> Self {
+        Self {
+            region: None,
+            endpoint: None,
+            path_style: true,
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(30),
+            retry_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 /// When silence counts.
@@ -76,6 +109,8 @@ pub struct Limits {
     pub query: query::Limits,
     /// For agents.
     pub ingest: ingest::Limits,
+    /// HTTP connections at the same time; more wait.
+    pub connections_max: usize,
 }
 
 impl Config {
@@ -132,6 +167,22 @@ fn store(mut section: Section<'_>) -> StoreConfig {
         url,
         commit_interval: positive(&mut section, "commit_interval", Duration::from_secs(5)),
         commit_bytes: bytes(&mut section, "commit_bytes", 64 * MIB),
+        s3: s3(section.section("s3")),
+    };
+    section.finish();
+    config
+}
+
+fn s3(mut section: Section<'_>) -> S3Config {
+    let default = S3Config::default();
+    let endpoint: Option<HttpUrl> = section.maybe("endpoint");
+    let config = S3Config {
+        region: section.maybe("region"),
+        endpoint: endpoint.map(|url| url.as_str().to_owned()),
+        path_style: section.optional("path_style", default.path_style),
+        connect_timeout: positive(&mut section, "connect_timeout", default.connect_timeout),
+        request_timeout: positive(&mut section, "request_timeout", default.request_timeout),
+        retry_timeout: positive(&mut section, "retry_timeout", default.retry_timeout),
     };
     section.finish();
     config
@@ -153,15 +204,7 @@ fn coverage(mut section: Section<'_>) -> CoverageConfig {
 }
 
 fn limits(mut section: Section<'_>) -> Limits {
-    let default = ingest::Limits::default();
-    let ingest = ingest::Limits {
-        memory_bytes: bytes(&mut section, "ingest_memory", default.memory_bytes),
-        message_bytes: bytes(&mut section, "message", default.message_bytes),
-        streams_max: section.optional("streams", default.streams_max),
-    };
-    if ingest.streams_max == 0 {
-        section.fault("streams", "is zero");
-    }
+    let ingest = ingest_limits(&mut section);
     let default = query::Limits::default();
     let limits = Limits {
         query: query::Limits {
@@ -171,11 +214,51 @@ fn limits(mut section: Section<'_>) -> Limits {
             query_rows_max: section.optional("query_rows", default.query_rows_max),
             queries_max: section.optional("queries", default.queries_max),
             answer_bytes_max: bytes(&mut section, "answer_bytes", default.answer_bytes_max),
+            answers_memory_bytes: bytes(&mut section, "answers_memory", default.answers_memory_bytes),
             ..default
         },
         ingest,
+        connections_max: section.optional("connections", 1024),
     };
+    if limits.connections_max == 0 {
+        section.fault("connections", "is zero");
+    }
+    if limits.query.answers_memory_bytes < limits.query.answer_bytes_max {
+        section.fault("answers_memory", "is less than answer_bytes");
+    }
     section.finish();
+    limits
+}
+
+/// The memory has parts: what does not fit into one is a fault, and defaults are made to fit.
+fn ingest_limits(section: &mut Section<'_>) -> ingest::Limits {
+    let default = ingest::Limits::default();
+    let memory_bytes = bytes(section, "ingest_memory", default.memory_bytes);
+    let message_max = ingest::Limits::message_within(memory_bytes);
+    let streams_max = ingest::Limits::streams_within(memory_bytes).max(1);
+    let limits = ingest::Limits {
+        memory_bytes,
+        message_bytes: bytes(
+            section,
+            "message",
+            default.message_bytes.min(message_max).max(MIB),
+        ),
+        streams_max: section.optional("streams", default.streams_max.min(streams_max)),
+    };
+    if limits.streams_max == 0 {
+        section.fault("streams", "is zero");
+    }
+    if limits.streams_max > streams_max {
+        section.fault(
+            "streams",
+            format!(
+                "is more than the {streams_max} for which ingest_memory has room: each needs 256KiB of it"
+            ),
+        );
+    }
+    if limits.message_bytes > message_max.max(MIB) {
+        section.fault("message", "is more than a quarter of ingest_memory");
+    }
     limits
 }
 

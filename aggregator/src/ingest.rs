@@ -1,11 +1,15 @@
 //! The agents' side door: one gRPC stream per agent, admitted by bytes, acknowledged when
 //! its rows are committed. Rows are decoded and checked here, and kept by the store.
 
+mod budget;
+mod connections;
+mod messages;
 mod metrics;
 mod rows;
 mod session;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,22 +24,28 @@ use meridian_runtime::tasks::{self, Task};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::server::NamedService;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
+use tower::Service;
 
 use crate::coverage::Coverage;
 use crate::store::Store;
 
+use budget::Budget;
+use connections::Connections;
+use messages::Messages;
 pub use metrics::IngestMetrics;
 
 /// What agents may take of this process; all of it is configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Rows that are received and not yet committed.
+    /// What was received and is not yet committed: unread bytes, messages, rows.
     pub memory_bytes: usize,
-    /// One message, as it is sent. A stream holds one at a time.
+    /// One message, as it is sent; a quarter of the memory if that is less.
     pub message_bytes: usize,
     /// Streams that are open at the same time.
     pub streams_max: usize,
@@ -47,7 +57,7 @@ impl Default for Limits {
             memory_bytes: 1 << 30,
             // A record is never divided, and agents take requests of 16 MiB by default.
             message_bytes: 24 << 20,
-            streams_max: 4096,
+            streams_max: 1024,
         }
     }
 }
@@ -55,7 +65,9 @@ impl Default for Limits {
 /// Acknowledgements that wait for an agent to read them.
 const ACKS_MAX: usize = 16;
 const KEEPALIVE: Duration = Duration::from_secs(10);
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
+/// An agent has one; a proxy before several agents may put theirs on one connection.
+const STREAMS_OF_CONNECTION_MAX: u32 = 64;
 
 /// What ingest works with.
 #[derive(Debug, Clone)]
@@ -67,10 +79,7 @@ struct Shared {
     coverage: Coverage,
     clock: Clock,
     metrics: IngestMetrics,
-    /// One permit per byte.
-    memory: Arc<Semaphore>,
-    memory_bytes: usize,
-    message_bytes: usize,
+    budget: Budget,
     /// One permit per stream.
     places: Arc<Semaphore>,
     streams_max: usize,
@@ -97,16 +106,13 @@ impl Ingest {
         name: String,
         stop: CancellationToken,
     ) -> Self {
-        let memory_bytes = limits.memory_bytes.min(Semaphore::MAX_PERMITS);
         let streams_max = limits.streams_max.min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Shared {
             store,
             coverage,
             clock,
             metrics,
-            memory: Arc::new(Semaphore::new(memory_bytes)),
-            memory_bytes,
-            message_bytes: limits.message_bytes,
+            budget: Budget::new(&limits),
             places: Arc::new(Semaphore::new(streams_max)),
             streams_max,
             name,
@@ -118,16 +124,20 @@ impl Ingest {
     /// Serves agents until `stop` is cancelled and their streams have ended.
     pub async fn serve(self, listener: TcpListener) -> Result<(), tonic::transport::Error> {
         let stop = self.0.stop.clone();
-        let message_bytes = self.0.message_bytes;
-        let service = AggregatorServer::new(self).max_decoding_message_size(message_bytes);
+        let window = self.0.budget.window_bytes;
+        let connections = Connections::new(listener, self.0.budget.connections_max);
         Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(STREAM_WINDOW_BYTES)
-            .tcp_nodelay(true)
-            .add_service(service)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+            .initial_stream_window_size(window)
+            .initial_connection_window_size(window)
+            .max_concurrent_streams(STREAMS_OF_CONNECTION_MAX)
+            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .add_service(Door {
+                shared: Arc::clone(&self.0),
+                server: AggregatorServer::new(self),
+            })
+            .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
             .await
     }
 }
@@ -173,10 +183,43 @@ impl Shared {
     }
 
     fn note_memory(&self) {
-        let used = self.memory_bytes.saturating_sub(self.memory.available_permits());
         self.metrics
             .memory_bytes
-            .set(i64::try_from(used).unwrap_or(i64::MAX));
+            .set(i64::try_from(self.budget.rows_used()).unwrap_or(i64::MAX));
+    }
+}
+
+/// A stream's messages on their way past the generated server.
+#[derive(Debug, Clone)]
+struct Inbound(Arc<Mutex<Option<Messages>>>);
+
+/// The generated server, which answers; what comes in is read by [`Messages`] instead, under
+/// the budget, and the server sees an empty body.
+#[derive(Debug, Clone)]
+struct Door {
+    shared: Arc<Shared>,
+    server: AggregatorServer<Ingest>,
+}
+
+impl NamedService for Door {
+    const NAME: &'static str = <AggregatorServer<Ingest> as NamedService>::NAME;
+}
+
+impl Service<http::Request<Body>> for Door {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = <AggregatorServer<Ingest> as Service<http::Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        let messages = Messages::new(body, &self.shared.budget);
+        head.extensions
+            .insert(Inbound(Arc::new(Mutex::new(Some(messages)))));
+        self.server.call(http::Request::from_parts(head, Body::empty()))
     }
 }
 
@@ -186,8 +229,13 @@ impl Aggregator for Ingest {
 
     async fn deliver(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Answers>, Status> {
         let place = self.0.place()?;
+        let messages = request
+            .extensions()
+            .get::<Inbound>()
+            .and_then(|inbound| inbound.0.lock().take())
+            .ok_or_else(|| Status::internal("the request has lost its body"))?;
         let (answers, receiver) = mpsc::channel(ACKS_MAX);
-        let session = session::run(Arc::clone(&self.0), request.into_inner(), answers);
+        let session = session::run(Arc::clone(&self.0), messages, answers);
         let task = tasks::spawn("ingest stream", async move {
             session.await;
             drop(place);

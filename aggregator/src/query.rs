@@ -52,7 +52,7 @@ use crate::store::Store;
 use explain::Context;
 use files::FileCache;
 use reader::OpenFiles;
-use render::Cut;
+use render::{AnswersMemory, Cut};
 use run::Workers;
 use scope::{Asked, Scope};
 use session::{Sessions, TABLES};
@@ -103,6 +103,7 @@ struct Inner {
     files: FileCache,
     workers: Workers,
     running: Arc<Semaphore>,
+    answers: AnswersMemory,
     limits: Limits,
 }
 
@@ -136,6 +137,7 @@ impl Engine {
             files: FileCache::new(source.object_store(), limits.file_cache_bytes),
             workers: Workers::start(&limits)?,
             running: Arc::new(Semaphore::new(limits.queries_max)),
+            answers: AnswersMemory::new(limits.answers_memory_bytes),
             source,
             limits,
         })))
@@ -159,10 +161,15 @@ impl Engine {
     /// Answers one question, or says why not, before the deadline.
     pub async fn ask(&self, question: Question) -> Result<Answer, QueryError> {
         gate::check_bytes(&question.sql, &self.0.limits)?;
+        if let Some(outage) = self.0.source.outage().filter(|outage| outage.is_closed) {
+            let reason = outage.to_string();
+            return Err(QueryError::Store { reason });
+        }
         let limit = self.0.limits.query_timeout;
         tokio::time::timeout(limit, self.ask_without_deadline(question))
             .await
             .unwrap_or(Err(QueryError::Timeout { limit }))
+            .map_err(|error| self.0.of_the_store(error))
     }
 
     async fn ask_without_deadline(&self, question: Question) -> Result<Answer, QueryError> {
@@ -183,7 +190,8 @@ impl Engine {
             self.0.workers.plan(work).await?
         };
         let inner = Arc::clone(&self.0);
-        let rows = Rows::new(question.format, rows_max, self.0.limits.answer_bytes_max);
+        let bytes_max = self.0.limits.answer_bytes_max;
+        let rows = Rows::new(question.format, rows_max, bytes_max, &self.0.answers);
         let work = async move {
             let _place = place;
             let rows = collect(planned, rows).await;
@@ -205,6 +213,21 @@ impl Engine {
 }
 
 impl Inner {
+    /// A file that cannot be read, or not in time, while the store is in trouble has nothing
+    /// wrong with it.
+    fn of_the_store(&self, error: QueryError) -> QueryError {
+        match error {
+            QueryError::Timeout { .. } | QueryError::DataFile { .. } => {}
+            other => return other,
+        }
+        match self.source.outage() {
+            Some(outage) => QueryError::Store {
+                reason: outage.to_string(),
+            },
+            None => error,
+        }
+    }
+
     async fn plan(
         &self,
         sql: &str,

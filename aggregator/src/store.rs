@@ -10,6 +10,7 @@
 //! the log refuses it if another aggregator moved one of these lanes meanwhile. Then the
 //! rows that are now in the table are cut, and the rest is tried again.
 
+mod bucket;
 mod closed;
 mod columns;
 mod durable;
@@ -18,12 +19,13 @@ mod layout;
 mod location;
 mod log;
 mod metrics;
+mod outage;
 mod parquet_file;
 mod stats;
 mod table;
 pub mod view;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,20 +35,22 @@ use meridian_runtime::backoff::Backoff;
 use meridian_runtime::clock::Clock;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::config::StoreConfig;
 use location::Location;
+use outage::Troubles;
 use table::Table;
 
+pub use bucket::BucketError;
 pub use closed::{Books, ClosedRange, SetAside};
 pub use durable::Durable;
 pub use hot::{Incoming, Lane, LaneKey, Offered, Record};
 pub use location::LocationError;
 pub use metrics::StoreMetrics;
+pub use outage::Outage;
 pub use table::{Moved, StoreError};
 pub use view::{DataFile, HotBatch, View};
 
@@ -54,6 +58,8 @@ pub use view::{DataFile, HotBatch, View};
 const CLEAN_EVERY: u64 = 500;
 const RETRY_INITIAL: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// A store that has not answered for so long is in trouble, whatever comes of the request.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A handle on the three tables; clones share them.
 #[derive(Debug, Clone)]
@@ -64,8 +70,12 @@ struct Inner {
     object_store: Arc<dyn ObjectStore>,
     object_store_url: Url,
     location: Option<Location>,
-    /// In the order of `Signal::index`; empty for a store that was never opened.
-    tables: Vec<Table>,
+    clock: Clock,
+    /// In the order of `Signal::index`; unset until the store could be reached.
+    tables: OnceLock<Vec<Table>>,
+    /// Whether everything that must be known before the first row is: the tables, and who is
+    /// expected.
+    serving: watch::Sender<bool>,
     commit_interval: Duration,
     commit_bytes: usize,
     metrics: StoreMetrics,
@@ -73,13 +83,19 @@ struct Inner {
     commits: watch::Sender<u64>,
     /// One per table: there is reason to commit before the interval is over.
     wake: [Notify; 3],
-    failures: RwLock<[Option<String>; 3]>,
+    troubles: Troubles,
 }
 
 impl Store {
+    /// A store at its place, of which nothing was read yet. [`Store::open_tables`] does, as
+    /// often as it takes, and [`Store::serve`] ends the beginning.
+    pub fn closed(config: &StoreConfig, clock: Clock, metrics: StoreMetrics) -> Result<Self, StoreError> {
+        Ok(Self::at(Location::open(config)?, config, clock, metrics))
+    }
+
     /// Opens the tables, and makes those that are not there.
     pub async fn open(config: &StoreConfig, clock: Clock, metrics: StoreMetrics) -> Result<Self, StoreError> {
-        Self::open_at(Location::open(&config.url)?, config, clock, metrics).await
+        Self::closed(config, clock, metrics)?.opened().await
     }
 
     /// The same through an object store of the caller's, which is rooted at the root of the
@@ -90,31 +106,56 @@ impl Store {
         clock: Clock,
         metrics: StoreMetrics,
     ) -> Result<Self, StoreError> {
-        Self::open_at(Location::on(&config.url, objects)?, config, clock, metrics).await
+        let location = Location::on(&config.url, objects)?;
+        Self::at(location, config, clock, metrics).opened().await
     }
 
-    async fn open_at(
-        location: Location,
-        config: &StoreConfig,
-        clock: Clock,
-        metrics: StoreMetrics,
-    ) -> Result<Self, StoreError> {
-        let mut tables = Vec::with_capacity(Signal::ALL.len());
-        for signal in Signal::ALL {
-            tables.push(Table::open(signal, &location, clock.clone()).await?);
-        }
-        Ok(Self(Arc::new(Inner {
+    async fn opened(self) -> Result<Self, StoreError> {
+        self.open_tables().await?;
+        self.serve();
+        Ok(self)
+    }
+
+    fn at(location: Location, config: &StoreConfig, clock: Clock, metrics: StoreMetrics) -> Self {
+        Self(Arc::new(Inner {
             object_store: Arc::clone(location.root()),
             object_store_url: location.root_url().clone(),
             location: Some(location),
-            tables,
+            clock,
+            tables: OnceLock::new(),
+            serving: watch::Sender::new(false),
             commit_interval: config.commit_interval,
             commit_bytes: config.commit_bytes,
             metrics,
             commits: watch::Sender::new(0),
             wake: Default::default(),
-            failures: RwLock::default(),
-        })))
+            troubles: Troubles::default(),
+        }))
+    }
+
+    /// Opens the tables, and makes those that are not there; nothing if they are open.
+    pub async fn open_tables(&self) -> Result<(), StoreError> {
+        let Some(location) = self.0.location.as_ref().filter(|_| self.0.tables.get().is_none()) else {
+            return Ok(());
+        };
+        let mut tables = Vec::with_capacity(Signal::ALL.len());
+        for signal in Signal::ALL {
+            tables.push(Table::open(signal, location, self.0.clock.clone()).await?);
+        }
+        // Whoever was faster opened the same.
+        self.0.tables.get_or_init(|| tables);
+        Ok(())
+    }
+
+    /// All is known that must be: rows are taken and questions answered from here on.
+    pub fn serve(&self) {
+        self.0.troubles.not_opened(None);
+        self.0.serving.send_replace(true);
+    }
+
+    /// Why the tables cannot be opened, until they are.
+    pub fn note_not_opened(&self, reason: String) {
+        self.0.troubles.not_opened(Some(reason));
     }
 
     /// A store without tables, for tests of what reads it.
@@ -124,13 +165,15 @@ impl Store {
             object_store: Arc::new(object_store::memory::InMemory::new()),
             object_store_url: Url::parse("memory:///").expect("a constant URL parses"),
             location: None,
-            tables: Vec::new(),
+            clock: Clock::system(),
+            tables: OnceLock::from(Vec::new()),
+            serving: watch::Sender::new(true),
             commit_interval: Duration::from_secs(5),
             commit_bytes: 1,
             metrics: StoreMetrics::new(&registry).expect("a registry of its own has no such names"),
             commits: watch::Sender::new(0),
             wake: Default::default(),
-            failures: RwLock::default(),
+            troubles: Troubles::default(),
         }))
     }
 
@@ -152,8 +195,12 @@ impl Store {
         &self.0.object_store_url
     }
 
+    fn tables(&self) -> &[Table] {
+        self.0.tables.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
     fn table(&self, signal: Signal) -> Option<&Table> {
-        self.0.tables.get(signal.index())
+        self.tables().get(signal.index())
     }
 
     /// Takes rows into memory, where queries see them at once.
@@ -176,7 +223,7 @@ impl Store {
     }
 
     /// What is committed of both lanes of an agent, read from the log as it is now: the
-    /// agent may have delivered to another aggregator before.
+    /// agent may have delivered to another aggregator before. Waits while the store is closed.
     pub async fn resume(&self, agent: AgentId) -> Result<Vec<(Signal, LaneKey, u64)>, StoreError> {
         let books = self.books(agent, [None; 3]).await?;
         let of_signal = |(signal, books): (Signal, Books)| {
@@ -192,7 +239,10 @@ impl Store {
         agent: AgentId,
         requests: [Option<SetAside>; 3],
     ) -> Result<Vec<(Signal, Books)>, StoreError> {
-        let tables = self.0.tables.iter();
+        // The sender is in `self`: it cannot be gone.
+        let mut serving = self.0.serving.subscribe();
+        serving.wait_for(|serving| *serving).await.ok();
+        let tables = self.tables().iter();
         let asked = tables.map(|table| async {
             let books = table.books(agent, requests[table.signal.index()]).await?;
             Ok::<_, StoreError>((table.signal, books))
@@ -227,7 +277,7 @@ impl Store {
 
     /// Reads what other aggregators committed.
     pub async fn refresh(&self) -> Result<(), StoreError> {
-        for table in &self.0.tables {
+        for table in self.tables() {
             table.refresh().await?;
         }
         self.announce();
@@ -289,18 +339,24 @@ impl Store {
     pub async fn run(self, signal: Signal, stop: CancellationToken) -> Result<(), StoreError> {
         let mut backoff = Backoff::new(RETRY_INITIAL, RETRY_MAX);
         let mut commits: u64 = 0;
+        let mut serving = self.0.serving.subscribe();
+        tokio::select! {
+            // No row was taken: there is nothing to commit.
+            () = stop.cancelled() => return Ok(()),
+            _ = serving.wait_for(|serving| *serving) => {}
+        }
         loop {
             let stopping = tokio::select! {
                 () = stop.cancelled() => true,
                 () = self.0.wake[signal.index()].notified() => false,
                 () = tokio::time::sleep(self.0.commit_interval) => false,
             };
-            while let Err(error) = self.commit(signal).await {
-                self.note(signal, Some(&error));
+            while let Err(error) = self.watched(signal, self.commit(signal)).await {
+                self.note(signal, &error);
                 // Only time passes here: no flush and no full memory makes it hurry.
                 backoff.wait().await;
             }
-            self.note(signal, None);
+            self.0.troubles.commits(signal, None);
             backoff.reset();
             if stopping {
                 return Ok(());
@@ -312,13 +368,23 @@ impl Store {
         }
     }
 
-    fn note(&self, signal: Signal, error: Option<&StoreError>) {
-        let failure = error.map(|error| meridian_runtime::chain(error));
-        if let Some(reason) = &failure {
-            self.0.metrics.commit_failures.inc();
-            tracing::error!(%signal, reason, "a commit failed; its rows stay in memory and it is tried again");
+    /// Waits for a commit, and says so when the store takes too long to answer.
+    async fn watched<T>(&self, signal: Signal, commit: impl Future<Output = T>) -> T {
+        let mut commit = std::pin::pin!(commit);
+        if let Ok(outcome) = tokio::time::timeout(ANSWER_WITHIN, &mut commit).await {
+            return outcome;
         }
-        self.0.failures.write()[signal.index()] = failure;
+        let reason = format!("it has not answered for {} s", ANSWER_WITHIN.as_secs());
+        tracing::warn!(%signal, reason, "a commit takes long; its rows stay in memory until it is done");
+        self.0.troubles.commits(signal, Some(reason));
+        commit.await
+    }
+
+    fn note(&self, signal: Signal, error: &StoreError) {
+        let reason = meridian_runtime::chain(error);
+        self.0.metrics.commit_failures.inc();
+        tracing::error!(%signal, reason, "a commit failed; its rows stay in memory and it is tried again");
+        self.0.troubles.commits(signal, Some(reason));
     }
 
     async fn clean(&self, signal: Signal) {
@@ -329,9 +395,14 @@ impl Store {
         }
     }
 
-    /// Why rows cannot be committed at present, if they cannot.
-    pub fn failure(&self) -> Option<String> {
-        self.0.failures.read().iter().flatten().next().cloned()
+    /// What is wrong between this process and the store at present, if anything is.
+    pub fn outage(&self) -> Option<Outage> {
+        let is_serving = *self.0.serving.borrow();
+        let place = match &self.0.location {
+            Some(location) => location.url().as_str(),
+            None => "",
+        };
+        self.0.troubles.outage(is_serving, place)
     }
 
     fn side_path(&self, name: &str) -> Option<Path> {

@@ -74,6 +74,13 @@ pub struct Aggregator {
 impl Aggregator {
     /// Writes the configuration, starts the process and waits until it is ready.
     pub async fn start(lab: &Arc<Lab>, spec: AggregatorSpec) -> Result<Self> {
+        let aggregator = Self::begin(lab, spec)?;
+        aggregator.ready().await?;
+        Ok(aggregator)
+    }
+
+    /// The same without waiting.
+    pub fn begin(lab: &Arc<Lab>, spec: AggregatorSpec) -> Result<Self> {
         let (ingest, http) = (free_address(), free_address());
         let store_url = match spec.store_url.as_str() {
             "" => format!("file://{}", lab.path(&format!("{}.store", spec.name)).display()),
@@ -82,16 +89,14 @@ impl Aggregator {
         let yaml = spec.yaml(&store_url, ingest, http);
         let config = lab.write(&format!("{}.yaml", spec.name), &yaml)?;
         let process = launch(lab, &spec, &config)?;
-        let aggregator = Self {
+        Ok(Self {
             process,
             spec,
             ingest,
             http,
             config,
             lab: Arc::clone(lab),
-        };
-        aggregator.ready().await?;
-        Ok(aggregator)
+        })
     }
 
     /// Starts the process again, after it was killed or has ended.
@@ -115,12 +120,19 @@ impl Aggregator {
         self.lab.path(&format!("{}.store", self.spec.name))
     }
 
+    /// The status of `/livez` or `/readyz`, and what is said there.
+    pub async fn says(&self, path: &str) -> Result<(u16, String)> {
+        let response = reqwest::get(format!("http://{}{path}", self.http)).await?;
+        Ok((response.status().as_u16(), response.text().await?))
+    }
+
     /// A client that asks.
     pub fn answers(&self) -> Answers {
         Answers::new(self.http)
     }
 
-    async fn ready(&self) -> Result<()> {
+    /// Waits until it says that it is ready.
+    pub async fn ready(&self) -> Result<()> {
         ready(&self.spec.name, self.http).await
     }
 }

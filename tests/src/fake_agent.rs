@@ -72,12 +72,18 @@ impl FakeAgent {
             .context("the stream has ended")
     }
 
+    /// Both directions, for who sends and hears at the same time.
+    pub fn split(self) -> (mpsc::Sender<AgentMessage>, Streaming<AggregatorMessage>) {
+        (self.outgoing, self.incoming)
+    }
+
     /// The aggregator's next message; an error is how it ended the stream.
     pub async fn next(&mut self) -> Result<Option<AggregatorMessage>> {
         Ok(self.incoming.message().await?)
     }
 }
 
-fn message(kind: agent_message::Kind) -> AgentMessage {
+/// A message of this kind.
+pub fn message(kind: agent_message::Kind) -> AgentMessage {
     AgentMessage { kind: Some(kind) }
 }

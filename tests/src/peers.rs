@@ -49,10 +49,22 @@ pub async fn run(lab: &Lab, name: &str, command: &mut Command, within: Duration)
 
 /// Runs one of the Python programs beside the tests.
 pub async fn python(lab: &Lab, script: &str, arguments: &[&str], within: Duration) -> Result<String> {
+    python_with(lab, script, arguments, &[], within).await
+}
+
+/// The same with further variables in its environment.
+pub async fn python_with(
+    lab: &Lab,
+    script: &str,
+    arguments: &[&str],
+    environment: &[(String, String)],
+    within: Duration,
+) -> Result<String> {
     let python = find("python")?.context("Python is never left out")?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(script);
     let mut command = Command::new(python);
     // The checkout stays clean.
     command.arg("-B").arg(path).args(arguments);
+    command.envs(environment.iter().map(|(key, value)| (key, value)));
     run(lab, script, &mut command, within).await
 }

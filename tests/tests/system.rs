@@ -12,6 +12,8 @@ mod system {
     mod memory;
     mod outage;
     mod peers;
+    mod s3;
+    mod s3_credentials;
     mod silence;
     mod stores;
 }

@@ -2,7 +2,9 @@
 //! and Arrow, which have no place for it, its essence goes into headers. It judges nothing:
 //! coverage does.
 
-use axum::body::Body;
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, SecondsFormat};
@@ -124,19 +126,20 @@ impl Envelope {
         axum::Json(Whole { envelope: self, data }).into_response()
     }
 
-    /// An answer whose `data` is JSON already.
-    fn with_json(self, data: &[u8]) -> Response {
-        let mut body = serde_json::to_vec(&self).unwrap_or_else(|_| b"{}".to_vec());
+    /// An answer whose `data` is JSON already. It is sent from where it is: a copy would take
+    /// memory that nobody counts.
+    fn with_json(self, data: Bytes) -> Response {
+        let mut head = serde_json::to_vec(&self).unwrap_or_else(|_| b"{}".to_vec());
         // The closing brace gives way to one more key.
-        body.pop();
-        body.extend_from_slice(b",\"data\":");
-        body.extend_from_slice(data);
-        body.push(b'}');
-        ([(header::CONTENT_TYPE, accept::JSON)], body).into_response()
+        head.pop();
+        head.extend_from_slice(b",\"data\":");
+        let parts = [Bytes::from(head), data, Bytes::from_static(b"}")];
+        let parts = futures::stream::iter(parts.map(Ok::<_, Infallible>));
+        ([(header::CONTENT_TYPE, accept::JSON)], Body::from_stream(parts)).into_response()
     }
 
     /// An answer in a format that has no place for the envelope.
-    fn with_headers(self, content_type: &'static str, body: Vec<u8>) -> Response {
+    fn with_headers(self, content_type: &'static str, body: Bytes) -> Response {
         let mut response = Response::new(Body::from(body));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -162,7 +165,7 @@ pub(super) fn respond(answer: Answer, format: Format) -> Response {
     match format {
         Format::Csv => envelope.with_headers(accept::CSV, body),
         Format::Arrow => envelope.with_headers(accept::ARROW, body),
-        Format::Json | Format::Batches => envelope.with_json(&body),
+        Format::Json | Format::Batches => envelope.with_json(body),
     }
 }
 

@@ -118,9 +118,13 @@ impl From<QueryError> for ApiError {
         }
         let mut refusal = Self::new(status, error.code(), error.to_string());
         refusal.body.error.hint = error.hint();
-        if matches!(error, QueryError::TooMany { .. } | QueryError::Memory { .. }) {
-            refusal.retry_after_seconds = Some(1);
-        }
+        refusal.retry_after_seconds = match error {
+            QueryError::TooMany { .. } | QueryError::Memory { .. } | QueryError::AnswersFull { .. } => {
+                Some(1)
+            }
+            QueryError::Store { .. } => Some(5),
+            _ => None,
+        };
         refusal
     }
 }
@@ -140,7 +144,10 @@ fn status_of(error: &QueryError) -> StatusCode {
         | QueryError::Failed { .. } => StatusCode::BAD_REQUEST,
         QueryError::StatementTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         QueryError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-        QueryError::Memory { .. } | QueryError::NotRunning(_) => StatusCode::SERVICE_UNAVAILABLE,
+        QueryError::AnswersFull { .. }
+        | QueryError::Memory { .. }
+        | QueryError::Store { .. }
+        | QueryError::NotRunning(_) => StatusCode::SERVICE_UNAVAILABLE,
         QueryError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
         QueryError::DataFile { .. } | QueryError::Panicked { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }

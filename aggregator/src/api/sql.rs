@@ -53,7 +53,7 @@ pub(super) struct SqlRequest {
         (status = 413, description = "The statement is too long", body = ErrorBody),
         (status = 415, description = "The body is neither JSON nor text, or is compressed", body = ErrorBody),
         (status = 429, description = "Too many queries are running", body = ErrorBody),
-        (status = 503, description = "The query needs more memory than there is for queries", body = ErrorBody),
+        (status = 503, description = "There is no memory for the query or its answer, or the store does not answer", body = ErrorBody),
         (status = 504, description = "The query took too long", body = ErrorBody),
     )
 )]

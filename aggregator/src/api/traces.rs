@@ -55,8 +55,12 @@ pub(super) async fn get(
             .hint("the status says whether it could be hidden; spans are visible about two seconds after they ended")
             .envelope(envelope));
     }
-    let batches = answer.rows.into_batches();
-    let rebuilt = tasks::blocking("rebuild trace", move || otlp_of(&batches)).await;
+    let (batches, memory) = answer.rows.into_batches();
+    let rebuilt = tasks::blocking("rebuild trace", move || {
+        let _memory = memory;
+        otlp_of(&batches)
+    })
+    .await;
     match rebuilt {
         Ok(Ok(data)) => Ok(envelope.with(data)),
         Ok(Err(error)) => Err(unreadable(&error)),

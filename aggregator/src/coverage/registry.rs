@@ -25,7 +25,7 @@ pub enum RegistryError {
     #[error("the registry of agents cannot be reached")]
     Objects(#[from] object_store::Error),
     /// The tables.
-    #[error("the tables cannot be read again")]
+    #[error("the tables cannot be read")]
     Tables(#[from] StoreError),
     /// The content.
     #[error("the registry of agents cannot be written")]

@@ -7,17 +7,18 @@ use std::time::Duration;
 use meridian_proto::ids::AgentId;
 use meridian_proto::signal::Signal;
 use meridian_proto::stream::{
-    Ack, AgentMessage, AggregatorMessage, Batch, ClosedRange, Committed, Hello, Welcome, agent_message,
-    aggregator_message,
+    Ack, AggregatorMessage, Batch, ClosedRange, Committed, Hello, Welcome, agent_message, aggregator_message,
 };
 use meridian_proto::{PROTOCOL, stream};
 use meridian_runtime::tasks;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, Streaming};
+use tonic::Status;
+use tonic::metadata::MetadataValue;
 
 use super::Shared;
+use super::messages::{Messages, Received};
 use super::rows::{self, Identity};
 use crate::store::{Books, Lane, LaneKey, SetAside};
 
@@ -25,17 +26,19 @@ use crate::store::{Books, Lane, LaneKey, SetAside};
 const WINDOW_BYTES: u64 = 32 << 20;
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// A running commit is waited for; a store that does not answer is not.
-const STORE_WITHIN: Duration = Duration::from_secs(5);
+const STORE_WITHIN: Duration = Duration::from_secs(8);
 /// At the end of the process, how long a stream waits for its last acknowledgements.
 const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 /// While this side does not read, it says so to the coverage this often.
 const HOLD_TICK: Duration = Duration::from_secs(1);
 const NAME_BYTES_MAX: usize = 256;
+/// When an agent that came while the store was away should come again.
+const RETRY_PUSHBACK_MS: u32 = 2_000;
 
 type Answers = mpsc::Sender<Result<AggregatorMessage, Status>>;
 
 /// Runs one stream; its outcome goes to the agent.
-pub(super) async fn run(shared: Arc<Shared>, mut inbound: Streaming<AgentMessage>, answers: Answers) {
+pub(super) async fn run(shared: Arc<Shared>, mut inbound: Messages, answers: Answers) {
     let outcome = match greet(&shared, &mut inbound, &answers).await {
         Ok(mut session) => {
             let outcome = session.serve(&mut inbound).await;
@@ -77,16 +80,11 @@ impl Drop for Session {
     }
 }
 
-async fn greet(
-    shared: &Arc<Shared>,
-    inbound: &mut Streaming<AgentMessage>,
-    answers: &Answers,
-) -> Result<Session, Status> {
-    let first = tokio::time::timeout(HELLO_WITHIN, inbound.message())
+async fn greet(shared: &Arc<Shared>, inbound: &mut Messages, answers: &Answers) -> Result<Session, Status> {
+    let first = tokio::time::timeout(HELLO_WITHIN, inbound.next())
         .await
-        .map_err(|_| Status::deadline_exceeded("no Hello within ten seconds"))?
-        .map_err(|status| named_limit(shared, status))?;
-    let Some(agent_message::Kind::Hello(hello)) = first.and_then(|message| message.kind) else {
+        .map_err(|_| Status::deadline_exceeded("no Hello within ten seconds"))??;
+    let Some(agent_message::Kind::Hello(hello)) = first.and_then(|first| first.message.kind) else {
         return Err(Status::failed_precondition("a stream begins with Hello"));
     };
     let identity = identity(&hello)?;
@@ -119,9 +117,13 @@ async fn books(shared: &Shared, agent: AgentId, hello: &Hello) -> Result<Vec<(Si
     let requests = requests(hello)?;
     tokio::time::timeout(STORE_WITHIN, shared.store.books(agent, requests))
         .await
-        .map_err(|_| Status::unavailable("the store does not answer; try again later"))?
+        .map_err(|_| {
+            let closed = shared.store.outage().filter(|outage| outage.is_closed);
+            let message = closed.map(|outage| outage.to_string());
+            later(message.unwrap_or_else(|| "the store does not answer; try again later".to_owned()))
+        })?
         .map_err(|error| {
-            Status::unavailable(format!(
+            later(format!(
                 "the store cannot be read: {}",
                 meridian_runtime::chain(&error)
             ))
@@ -157,16 +159,13 @@ fn progress(agent: AgentId, signal: Signal, books: &Books) -> [Progress; 2] {
     })
 }
 
-/// A message over the limit is refused where it is read, by who knows no configuration.
-fn named_limit(shared: &Shared, status: Status) -> Status {
-    if status.code() != Code::OutOfRange {
-        return status;
-    }
-    Status::invalid_argument(format!(
-        "a message is larger than {} bytes (limits.message of this aggregator): {}",
-        shared.message_bytes,
-        status.message()
-    ))
+/// A refusal with gRPC's own hint when to come back (gRFC A6, server pushback).
+fn later(message: String) -> Status {
+    let mut status = Status::unavailable(message);
+    status
+        .metadata_mut()
+        .insert("grpc-retry-pushback-ms", MetadataValue::from(RETRY_PUSHBACK_MS));
+    status
 }
 
 fn identity(hello: &Hello) -> Result<Identity, Status> {
@@ -211,7 +210,7 @@ impl Session {
             lane: on_wire(progress.lane.lane),
             seq: progress.acked,
         });
-        let window = u64::try_from(self.shared.memory_bytes / 4).unwrap_or(WINDOW_BYTES);
+        let window = u64::try_from(self.shared.budget.rows_bytes / 4).unwrap_or(WINDOW_BYTES);
         Welcome {
             protocol: PROTOCOL,
             committed: committed.collect(),
@@ -230,7 +229,7 @@ impl Session {
         self.answers.send(Ok(message)).await.map_err(gone)
     }
 
-    async fn serve(&mut self, inbound: &mut Streaming<AgentMessage>) -> Result<(), Status> {
+    async fn serve(&mut self, inbound: &mut Messages) -> Result<(), Status> {
         let mut commits = self.shared.store.commits();
         let shared = Arc::clone(&self.shared);
         let superseded = self.superseded.clone();
@@ -243,21 +242,27 @@ impl Session {
                     self.acknowledge().await?;
                     continue;
                 }
-                message = inbound.message() => message.map_err(|status| named_limit(&shared, status))?,
+                message = inbound.next() => message?,
+                () = tokio::time::sleep(HOLD_TICK) => {
+                    if inbound.waits_for_memory() {
+                        self.hold();
+                    }
+                    continue;
+                }
             };
-            let Some(message) = message else { return Ok(()) };
-            if self.take(message).await? {
+            let Some(received) = message else { return Ok(()) };
+            if self.take(received).await? {
                 return Ok(());
             }
         }
     }
 
     /// Handles one message; true if it was the last.
-    async fn take(&mut self, message: AgentMessage) -> Result<bool, Status> {
+    async fn take(&mut self, received: Received) -> Result<bool, Status> {
         let now = self.shared.clock.now_unix_nanos();
         let agent = self.identity.agent;
-        match message.kind {
-            Some(agent_message::Kind::Batch(batch)) => self.batch(batch).await?,
+        match received.message.kind {
+            Some(agent_message::Kind::Batch(batch)) => self.batch(batch, received.reservation).await?,
             Some(agent_message::Kind::Heartbeat(heartbeat)) => {
                 self.shared.coverage.heartbeat(agent, &heartbeat, now);
             }
@@ -275,19 +280,27 @@ impl Session {
         Ok(false)
     }
 
-    async fn batch(&mut self, message: Batch) -> Result<(), Status> {
+    /// `compressed` is the memory of the message itself.
+    async fn batch(
+        &mut self,
+        message: Batch,
+        compressed: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Status> {
         let refused = |error: rows::BatchError| Status::invalid_argument(meridian_runtime::chain(&error));
         let (signal, lane) = rows::address(&message).map_err(refused)?;
         let label = signal.as_str();
         self.shared.metrics.batches.with_label_values(&[label]).inc();
         let reservation = self.reserve(message.uncompressed_bytes).await?;
         let (watermark, last_seq) = (message.watermark_unix_nanos, message.last_seq);
-        let (identity, bytes_max) = (self.identity.clone(), self.shared.memory_bytes);
-        let (_, mut incoming) =
-            tasks::blocking("decode", move || rows::incoming(&identity, &message, bytes_max))
-                .await
-                .map_err(|error| Status::internal(meridian_runtime::chain(&error)))?
-                .map_err(refused)?;
+        let (identity, bytes_max) = (self.identity.clone(), self.shared.budget.rows_bytes);
+        let decode = move || {
+            let _compressed = compressed;
+            rows::incoming(&identity, &message, bytes_max)
+        };
+        let (_, mut incoming) = tasks::blocking("decode", decode)
+            .await
+            .map_err(|error| Status::internal(meridian_runtime::chain(&error)))?
+            .map_err(refused)?;
         if self.superseded.is_cancelled() {
             return Err(replaced());
         }
@@ -331,16 +344,16 @@ impl Session {
 
     /// Waits for memory. While it waits nothing more is read, which is what slows the agent;
     /// acknowledgements go on, and the agent does not count as silent for our own sake.
-    async fn reserve(&mut self, bytes: u32) -> Result<tokio::sync::OwnedSemaphorePermit, Status> {
-        if usize::try_from(bytes).unwrap_or(usize::MAX) > self.shared.memory_bytes {
+    async fn reserve(&mut self, bytes: u32) -> Result<OwnedSemaphorePermit, Status> {
+        let bytes_max = self.shared.budget.rows_bytes;
+        if usize::try_from(bytes).unwrap_or(usize::MAX) > bytes_max {
             return Err(Status::invalid_argument(format!(
-                "a batch of {bytes} bytes exceeds the memory of ingest, {} bytes (limits.ingest_memory)",
-                self.shared.memory_bytes
+                "a batch of {bytes} bytes exceeds the memory for rows, {bytes_max} bytes of limits.ingest_memory"
             )));
         }
         let shared = Arc::clone(&self.shared);
         let mut commits = shared.store.commits();
-        let acquire = Arc::clone(&shared.memory).acquire_many_owned(bytes);
+        let acquire = Arc::clone(&shared.budget.rows).acquire_many_owned(bytes);
         tokio::pin!(acquire);
         loop {
             tokio::select! {
@@ -350,12 +363,16 @@ impl Session {
                 () = shared.stop.cancelled() => return Err(Status::unavailable("this aggregator is shutting down")),
                 () = self.superseded.cancelled() => return Err(replaced()),
                 _ = commits.changed() => self.acknowledge().await?,
-                () = tokio::time::sleep(HOLD_TICK) => {
-                    shared.store.flush();
-                    shared.coverage.held(self.identity.agent, shared.clock.now_unix_nanos());
-                }
+                () = tokio::time::sleep(HOLD_TICK) => self.hold(),
             }
         }
+    }
+
+    /// What the agent has sent waits here, and not there: it is not silent.
+    fn hold(&self) {
+        self.shared.store.flush();
+        let now = self.shared.clock.now_unix_nanos();
+        self.shared.coverage.held(self.identity.agent, now);
     }
 
     /// Tells the agent what is committed of what it sent on this stream.

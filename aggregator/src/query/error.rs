@@ -107,9 +107,21 @@ pub enum QueryError {
         /// What is wrong with it.
         message: String,
     },
+    /// The store that holds the tables does not answer.
+    #[error("{reason}")]
+    Store {
+        /// Which store, and what is wrong.
+        reason: String,
+    },
     /// The queries that run need more memory than they may have.
     #[error("the query needs more memory than the {limit} bytes that all queries share")]
     Memory {
+        /// The limit.
+        limit: usize,
+    },
+    /// Other answers take the memory that there is for answers.
+    #[error("answers that are being made and sent take all of their {limit} bytes")]
+    AnswersFull {
         /// The limit.
         limit: usize,
     },
@@ -153,7 +165,9 @@ impl QueryError {
             QueryError::BadParameter { .. } => "bad_parameter",
             QueryError::Failed { .. } => "query_failed",
             QueryError::DataFile { .. } => "data_file",
+            QueryError::Store { .. } => "store_unreachable",
             QueryError::Memory { .. } => "query_memory",
+            QueryError::AnswersFull { .. } => "answers_memory",
             QueryError::Timeout { .. } => "timeout",
             QueryError::TooMany { .. } => "too_many_queries",
             QueryError::Panicked { .. } => "query_panicked",
@@ -174,6 +188,8 @@ impl QueryError {
             QueryError::Memory { .. } => "narrow the time range, or group by fewer values",
             QueryError::Timeout { .. } => "narrow the time range or the regions",
             QueryError::TooMany { .. } => "try again in a moment",
+            QueryError::AnswersFull { .. } => "try again in a moment, or ask for fewer rows",
+            QueryError::Store { .. } => "try again when /readyz is ok; rows that are in memory still answer",
             QueryError::DataFile { .. } => "exclude its date or region, or restore the file",
             QueryError::BadId { .. } => "write trace ids as 32 and span ids as 16 hex digits",
             QueryError::Syntax { .. }

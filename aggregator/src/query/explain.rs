@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use super::error::{BadId, QueryError, UnreadableFile};
 use super::place::Place;
 use super::reader::OpenFiles;
+use super::render::AnswersFull;
 use super::suggest;
 
 /// The most bytes of a message of the engine that are passed on.
@@ -37,6 +38,14 @@ pub(super) fn explain(error: &DataFusionError, context: &Context<'_>) -> QueryEr
             place,
         };
     }
+    if let Some(full) = find::<AnswersFull>(first) {
+        return QueryError::AnswersFull {
+            limit: full.bytes_max,
+        };
+    }
+    if let Some(reason) = find::<object_store::Error>(first).and_then(store_fault) {
+        return QueryError::Store { reason };
+    }
     if let Some(unreadable) = find::<UnreadableFile>(first) {
         return QueryError::DataFile {
             path: unreadable.path.to_string(),
@@ -48,6 +57,24 @@ pub(super) fn explain(error: &DataFusionError, context: &Context<'_>) -> QueryEr
         .and_then(|diagnostic| diagnostic.span)
         .and_then(|span| Place::of_span(context.sql, span));
     explain_root(first.find_root(), first.diagnostic(), place, context)
+}
+
+/// What an error of the object store says of the store as a whole; nothing if it is about one
+/// object, or about a range of it.
+fn store_fault(error: &object_store::Error) -> Option<String> {
+    use object_store::Error;
+    let is_of_bucket = match error {
+        Error::Unauthenticated { .. } | Error::PermissionDenied { .. } => true,
+        // A bucket's failed requests; a directory's faults are those of its files.
+        Error::Generic { store, .. } => *store == "S3",
+        _ => false,
+    };
+    is_of_bucket.then(|| {
+        format!(
+            "the store cannot be read: {}",
+            cut(&meridian_runtime::chain(error))
+        )
+    })
 }
 
 fn explain_root(

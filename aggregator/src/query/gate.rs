@@ -23,6 +23,8 @@ pub struct Limits {
     pub query_rows_max: usize,
     /// Bytes of a rendered answer; what is beyond is cut, and the answer says so.
     pub answer_bytes_max: usize,
+    /// Bytes of all rendered answers together, until they are sent.
+    pub answers_memory_bytes: usize,
     /// Spans of one trace that are rebuilt.
     pub trace_rows_max: usize,
     /// Queries that run at the same time; more are refused.
@@ -43,6 +45,7 @@ impl Default for Limits {
             query_timeout: Duration::from_secs(30),
             query_rows_max: 10_000,
             answer_bytes_max: 64 << 20,
+            answers_memory_bytes: 256 << 20,
             trace_rows_max: 50_000,
             queries_max: 16,
             threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)),

@@ -4,14 +4,19 @@
 mod cell;
 mod csv;
 mod json;
+mod memory;
 
 use std::fmt;
 use std::ops::ControlFlow;
 
 use arrow_ipc::writer::StreamWriter;
+use bytes::Bytes;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatch;
+
+pub(super) use memory::{AnswersFull, AnswersMemory};
+use memory::{Kept, Reservation};
 
 /// How rows are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,7 @@ pub struct Rows {
     rows_max: usize,
     bytes_max: usize,
     cut: Option<Cut>,
+    reservation: Reservation,
 }
 
 enum Body {
@@ -63,7 +69,8 @@ impl fmt::Debug for Rows {
 }
 
 impl Rows {
-    pub(super) fn new(format: Format, rows_max: usize, bytes_max: usize) -> Self {
+    /// `memory` is what all answers together may take.
+    pub(super) fn new(format: Format, rows_max: usize, bytes_max: usize, memory: &AnswersMemory) -> Self {
         let body = match format {
             Format::Json => Body::Json(String::new()),
             Format::Csv => Body::Csv(String::new()),
@@ -77,6 +84,7 @@ impl Rows {
             rows_max,
             bytes_max,
             cut: None,
+            reservation: memory.nothing(),
         }
     }
 
@@ -89,20 +97,38 @@ impl Rows {
         self.cut
     }
 
-    /// The rows as they go into a body: JSON, CSV or Arrow; nothing for batches.
-    pub fn into_bytes(self) -> Vec<u8> {
-        match self.body {
+    /// The rows as they go into a body: JSON, CSV or Arrow; nothing for batches. Their memory
+    /// is given back when the last of these bytes is.
+    pub fn into_bytes(self) -> Bytes {
+        let bytes = match self.body {
             Body::Json(text) | Body::Csv(text) => text.into_bytes(),
             Body::Arrow(_, bytes) => bytes,
             Body::Batches(_) => Vec::new(),
-        }
+        };
+        Bytes::from_owner(Kept::new(bytes, self.reservation))
     }
 
-    /// The rows as batches; nothing for the other formats.
-    pub fn into_batches(self) -> Vec<RecordBatch> {
-        match self.body {
+    /// The rows as batches; nothing for the other formats. Their memory is given back when
+    /// what comes with them is dropped.
+    pub fn into_batches(self) -> (Vec<RecordBatch>, impl Send + Sync) {
+        let batches = match self.body {
             Body::Batches(batches) => batches,
             Body::Json(_) | Body::Csv(_) | Body::Arrow(..) => Vec::new(),
+        };
+        (batches, self.reservation)
+    }
+
+    /// The memory that the rows take so far.
+    fn bytes(&self) -> usize {
+        match &self.body {
+            Body::Json(text) | Body::Csv(text) => text.capacity(),
+            Body::Arrow(Some(writer), _) => writer.get_ref().capacity(),
+            Body::Arrow(None, bytes) => bytes.capacity(),
+            // They are copied once more when they are turned into an answer.
+            Body::Batches(batches) => batches
+                .iter()
+                .map(|batch| 2 * batch.get_array_memory_size())
+                .sum(),
         }
     }
 
@@ -144,6 +170,10 @@ impl Rows {
             }
         };
         self.count += written;
+        let bytes = self.bytes();
+        self.reservation
+            .grow_to(bytes)
+            .map_err(|full| ArrowError::ExternalError(Box::new(full)))?;
         if written < taken {
             self.cut = Some(Cut::Bytes(self.bytes_max));
         }

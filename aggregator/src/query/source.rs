@@ -8,8 +8,8 @@ use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
 use object_store::ObjectStore;
 
-use crate::coverage::{AgentReport, Coverage, Report, Window};
-use crate::store::{Store, View};
+use crate::coverage::{AgentReport, Coverage, Report, Status, Window};
+use crate::store::{Outage, Store, View};
 
 /// Everything that the engine reads.
 pub trait Source: Debug + Send + Sync {
@@ -24,6 +24,11 @@ pub trait Source: Debug + Send + Sync {
 
     /// Every agent that is known.
     fn agents(&self) -> Vec<AgentReport>;
+
+    /// What is wrong with the store at present, if anything is.
+    fn outage(&self) -> Option<Outage> {
+        None
+    }
 
     /// The time.
     fn now_unix_nanos(&self) -> u64;
@@ -47,11 +52,25 @@ impl Source for Own {
     }
 
     fn report(&self, regions: Option<&[String]>, window: Window) -> Report {
-        self.coverage.report(self.clock.now_unix_nanos(), regions, window)
+        let mut report = self.coverage.report(self.clock.now_unix_nanos(), regions, window);
+        if let Some(outage) = self.store.outage() {
+            // Who is expected, and what others commit, cannot be seen.
+            report.status = match report.status {
+                _ if outage.is_closed => Status::Unknown,
+                Status::Ok => Status::Partial,
+                status => status,
+            };
+            report.warnings.push(outage.to_string());
+        }
+        report
     }
 
     fn agents(&self) -> Vec<AgentReport> {
         self.coverage.agents(self.clock.now_unix_nanos())
+    }
+
+    fn outage(&self) -> Option<Outage> {
+        self.store.outage()
     }
 
     fn now_unix_nanos(&self) -> u64 {

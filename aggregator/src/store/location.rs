@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use url::Url;
 
+use super::bucket::{self, BucketError};
 use super::durable::{self, Durable};
+use crate::config::StoreConfig;
 
 /// A store's place that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +40,7 @@ pub enum LocationError {
         /// As configured.
         url: String,
         /// Why.
-        source: object_store::Error,
+        source: BucketError,
     },
 }
 
@@ -53,12 +54,12 @@ pub(crate) struct Location {
 }
 
 impl Location {
-    /// Opens the place. A directory is made if it is not there. Credentials, region and
-    /// endpoint of a bucket come from the usual `AWS_…` variables of the environment.
-    pub(crate) fn open(url: &Url) -> Result<Self, LocationError> {
+    /// Opens the place. A directory is made if it is not there; of a bucket nothing is asked.
+    pub(crate) fn open(config: &StoreConfig) -> Result<Self, LocationError> {
+        let url = &config.url;
         match url.scheme() {
             "file" => Self::open_directory(url),
-            "s3" => Self::open_bucket(url),
+            "s3" => Self::open_bucket(config),
             _ => Err(LocationError::Unsupported { url: url.to_string() }),
         }
     }
@@ -79,17 +80,15 @@ impl Location {
             })
     }
 
-    fn open_bucket(url: &Url) -> Result<Self, LocationError> {
+    fn open_bucket(config: &StoreConfig) -> Result<Self, LocationError> {
+        let url = &config.url;
         let unsupported = || LocationError::Unsupported { url: url.to_string() };
-        let bucket = url.host_str().ok_or_else(unsupported)?;
-        let root = AmazonS3Builder::from_env()
-            .with_bucket_name(bucket)
-            .build()
-            .map_err(|source| LocationError::Bucket {
-                url: url.to_string(),
-                source,
-            })?;
-        Self::on(url, Arc::new(root))
+        let name = url.host_str().ok_or_else(unsupported)?;
+        let root = bucket::open(name, &config.s3).map_err(|source| LocationError::Bucket {
+            url: url.to_string(),
+            source,
+        })?;
+        Self::on(url, root)
     }
 
     /// The same place, reached through an object store of the caller's.
@@ -106,6 +105,11 @@ impl Location {
             root_url,
             base,
         })
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
     }
 
     /// The object store at the root of the file system or bucket.

@@ -58,6 +58,10 @@ async fn run(directory: &TempDir) -> Running {
     let shutdown = std::sync::Arc::new(Shutdown::manual());
     let until = std::sync::Arc::clone(&shutdown);
     let task = tasks::spawn("aggregator", async move { aggregator.run(&until).await });
+    // It is opened while the aggregator runs, and then it is known who is expected.
+    while store.outage().is_some() {
+        tokio::task::yield_now().await;
+    }
     Running {
         addresses,
         store,

@@ -110,9 +110,10 @@ async fn eventually(what: &str, holds: impl Fn() -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_is_not_read_while_memory_is_full_and_everything_lands_when_commits_work_again() {
     const BATCHES: u64 = 24;
+    // Half of so little memory is for rows.
     let memory_bytes = 1 << 20;
     let served = serve(Limits {
-        memory_bytes,
+        memory_bytes: 2 * memory_bytes,
         ..Limits::default()
     })
     .await;

@@ -11,7 +11,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
-use meridian_aggregator::config::StoreConfig;
+use meridian_aggregator::config::{S3Config, StoreConfig};
 use meridian_aggregator::store::{Incoming, Lane, LaneKey, Record, Store, StoreMetrics};
 use meridian_proto::ids::AgentId;
 use meridian_proto::schema;
@@ -101,6 +101,7 @@ pub fn store_config(url: &Url) -> StoreConfig {
         url: url.clone(),
         commit_interval: Duration::from_secs(3_600),
         commit_bytes: 64 << 20,
+        s3: S3Config::default(),
     }
 }
 

@@ -91,7 +91,7 @@ impl AsyncDB for Tested {
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, QueryError> {
         let answer = self.0.ask(self.question(sql)?).await?;
-        let csv = String::from_utf8(answer.rows.into_bytes()).expect("UTF-8");
+        let csv = String::from_utf8(answer.rows.into_bytes().to_vec()).expect("UTF-8");
         let rows = fields(&csv).split_off(1);
         let width = rows.first().map_or(1, Vec::len);
         Ok(DBOutput::Rows {

@@ -4,12 +4,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use meridian_proto::signal::Signal;
 use system_tests::agent::{Agent, AgentSpec};
 use system_tests::aggregator::{Aggregator, AggregatorSpec};
 use system_tests::lab::{self, Lab};
-use system_tests::load::{Load, Stored, Told, stored};
+use system_tests::load::{Load, Stored, Told, exactly_once, stored};
+use system_tests::minio::Minio;
 
 const KILLS: u64 = 12;
 
@@ -24,15 +25,16 @@ fn outcome() -> Outcome {
     *OUTCOME.get_or_init(|| {
         let mut outcome = None;
         lab::run_heavy(|lab| async {
-            outcome = Some(crashes_under_load(lab).await?);
+            let spec = AggregatorSpec::new("aggregator", &["eu"]);
+            outcome = Some(crashes_under_load(lab, spec).await?);
             Ok(())
         });
         outcome.expect("an error would have failed the run")
     })
 }
 
-async fn crashes_under_load(lab: Arc<Lab>) -> Result<Outcome> {
-    let mut aggregator = Aggregator::start(&lab, AggregatorSpec::new("aggregator", &["eu"])).await?;
+async fn crashes_under_load(lab: Arc<Lab>, spec: AggregatorSpec) -> Result<Outcome> {
+    let mut aggregator = Aggregator::start(&lab, spec).await?;
     let mut agent = Agent::start(&lab, AgentSpec::new("agent", "eu", aggregator.ingest())).await?;
     let load = Load::start(agent.http(), 4, Duration::from_millis(10));
     for kill in 0..KILLS {
@@ -70,4 +72,20 @@ fn no_duplicate_in_store() {
         let stored = stored[signal.index()];
         assert_eq!(stored.rows, stored.distinct, "{signal}: {told:?}");
     }
+}
+
+/// The same two rules, where a commit is a conditional put.
+#[test]
+fn in_a_bucket_no_acked_item_is_lost_and_none_is_there_twice() {
+    lab::run_heavy(|lab| async move {
+        let Some(minio) = Minio::start(&lab).await? else {
+            return Ok(());
+        };
+        let mut spec = AggregatorSpec::new("aggregator", &["eu"]);
+        spec.store_url = Minio::store_url();
+        spec.environment = minio.environment();
+        let Outcome { told, stored } = crashes_under_load(lab, spec).await?;
+        ensure!(told.unanswered > 0, "the crashes hit no request: {told:?}");
+        exactly_once(&told, &stored)
+    });
 }

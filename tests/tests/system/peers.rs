@@ -24,63 +24,6 @@ async fn system(lab: &Arc<Lab>) -> Result<(Aggregator, Agent)> {
     Ok((aggregator, agent))
 }
 
-/// A stand-in for S3 with an empty bucket.
-pub(super) struct ObjectStore {
-    _process: Process,
-    endpoint: String,
-}
-
-impl ObjectStore {
-    pub(super) const BUCKET: &'static str = "meridian";
-    const KEY: &'static str = "meridian-test";
-
-    /// Starts MinIO; `None` if it was left out.
-    pub(super) async fn start(lab: &Lab) -> Result<Option<Self>> {
-        let Some(minio) = peers::find("minio")? else {
-            return Ok(None);
-        };
-        let address = free_address();
-        // A folder of the data folder is a bucket.
-        std::fs::create_dir_all(lab.path("minio").join(Self::BUCKET))?;
-        let mut command = Command::new(minio);
-        command
-            .arg("server")
-            .arg("--address")
-            .arg(address.to_string())
-            .arg(lab.path("minio"));
-        command
-            .env("MINIO_ROOT_USER", Self::KEY)
-            .env("MINIO_ROOT_PASSWORD", Self::KEY);
-        let process = Process::start("minio", &mut command, &lab.path("minio.log"))?;
-        let endpoint = format!("http://{address}");
-        eventually(VISIBLE_WITHIN, "MinIO answers", || async {
-            reqwest::get(format!("{endpoint}/minio/health/live"))
-                .await?
-                .error_for_status()?;
-            Ok(())
-        })
-        .await?;
-        Ok(Some(Self {
-            _process: process,
-            endpoint,
-        }))
-    }
-
-    /// What an AWS client reads from its environment.
-    pub(super) fn environment(&self) -> Vec<(String, String)> {
-        let pairs = [
-            ("AWS_ENDPOINT_URL", self.endpoint.as_str()),
-            ("AWS_ALLOW_HTTP", "true"),
-            ("AWS_REGION", "eu-central-1"),
-            ("AWS_ACCESS_KEY_ID", Self::KEY),
-            ("AWS_SECRET_ACCESS_KEY", Self::KEY),
-        ];
-        pairs
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .to_vec()
-    }
-}
-
 #[test]
 fn telemetrygen_sends_every_signal_and_metric_type_over_both_protocols() {
     lab::run(|lab| async move {

@@ -1,12 +1,14 @@
 //! Several aggregators: each with a store of its own, or all on one store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_proto::signal::Signal;
+use anyhow::Result;
 use system_tests::agent::{Agent, AgentSpec};
 use system_tests::aggregator::{Aggregator, AggregatorSpec};
-use system_tests::lab;
+use system_tests::lab::{self, Lab};
 use system_tests::load::{Load, exactly_once, stored};
+use system_tests::minio::Minio;
 use system_tests::proxy::Proxy;
 use system_tests::wait::eventually;
 
@@ -36,56 +38,45 @@ fn an_agent_that_moves_between_aggregators_on_one_store_duplicates_and_loses_not
     lab::run_heavy(|lab| async move {
         let mut spec = AggregatorSpec::new("first", &["eu"]);
         spec.store_url = format!("file://{}", lab.path("shared.store").display());
-        let first = Aggregator::start(&lab, spec.clone()).await?;
-        spec.name = "second".to_owned();
-        let second = Aggregator::start(&lab, spec).await?;
-        let proxy = Proxy::start(first.ingest()).await?;
-        let agent = Agent::start(&lab, AgentSpec::new("agent", "eu", proxy.address())).await?;
-        let load = Load::start(agent.http(), 2, Duration::from_millis(20));
-        for aggregator in [&second, &first, &second, &first, &second, &first] {
-            // Moves fall into every phase of the commit interval.
-            tokio::time::sleep(Duration::from_millis(1_300)).await;
-            proxy.pass(aggregator.ingest());
-        }
-        let told = load.finish().await?;
-        agent.drained(Duration::from_secs(60)).await?;
-        for aggregator in [&first, &second] {
-            let answers = aggregator.answers();
-            // The other's commits are seen when the log is read again.
-            eventually(Duration::from_secs(30), "both see all", || async {
-                exactly_once(&told, &stored(&answers).await?)
-            })
-            .await?;
-        }
-        Ok(())
+        move_between_two(&lab, spec).await
     });
 }
 
 #[test]
-fn tables_on_s3_hold_the_same() {
-    lab::run(|lab| async move {
-        let Some(s3) = super::peers::ObjectStore::start(&lab).await? else {
+fn two_aggregators_on_one_bucket_duplicate_and_lose_nothing() {
+    lab::run_heavy(|lab| async move {
+        let Some(minio) = Minio::start(&lab).await? else {
             return Ok(());
         };
-        let mut spec = AggregatorSpec::new("aggregator", &["eu"]);
-        spec.store_url = format!("s3://{}/tables", super::peers::ObjectStore::BUCKET);
-        spec.environment = s3.environment();
-        let mut aggregator = Aggregator::start(&lab, spec).await?;
-        let agent = Agent::start(&lab, AgentSpec::new("agent", "eu", aggregator.ingest())).await?;
-        let load = Load::start(agent.http(), 2, Duration::from_millis(50));
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let told = load.finish().await?;
-        agent.drained(Duration::from_secs(60)).await?;
-        aggregator.process.kill_9()?;
-        aggregator.restart().await?;
-        let answers = aggregator.answers();
-        answers
-            .has_rows(
-                Signal::Spans.as_str(),
-                told.acknowledged[0],
-                Duration::from_secs(30),
-            )
-            .await?;
-        exactly_once(&told, &stored(&answers).await?)
+        let mut spec = AggregatorSpec::new("first", &["eu"]);
+        spec.store_url = Minio::store_url();
+        spec.environment = minio.environment();
+        move_between_two(&lab, spec).await
     });
+}
+
+/// One agent that moves to and fro between two aggregators with this specification.
+async fn move_between_two(lab: &Arc<Lab>, mut spec: AggregatorSpec) -> Result<()> {
+    let first = Aggregator::start(lab, spec.clone()).await?;
+    spec.name = "second".to_owned();
+    let second = Aggregator::start(lab, spec).await?;
+    let proxy = Proxy::start(first.ingest()).await?;
+    let agent = Agent::start(lab, AgentSpec::new("agent", "eu", proxy.address())).await?;
+    let load = Load::start(agent.http(), 2, Duration::from_millis(20));
+    for aggregator in [&second, &first, &second, &first, &second, &first] {
+        // Moves fall into every phase of the commit interval.
+        tokio::time::sleep(Duration::from_millis(1_300)).await;
+        proxy.pass(aggregator.ingest());
+    }
+    let told = load.finish().await?;
+    agent.drained(Duration::from_secs(60)).await?;
+    for aggregator in [&first, &second] {
+        let answers = aggregator.answers();
+        // The other's commits are seen when the log is read again.
+        eventually(Duration::from_secs(30), "both see all", || async {
+            exactly_once(&told, &stored(&answers).await?)
+        })
+        .await?;
+    }
+    Ok(())
 }
