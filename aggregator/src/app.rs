@@ -163,6 +163,10 @@ impl Aggregator {
                 self.store.clone().run(signal, stop_commits.clone()),
             );
         }
+        commits.spawn(
+            "maintenance",
+            self.store.clone().maintain(self.stop_ingest.clone()),
+        );
         streams.spawn("ingest", self.ingest.serve(self.ingest_listener));
         others.spawn(
             "http",

@@ -5,13 +5,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use meridian_proto::signal::Signal;
 use meridian_runtime::config::{ConfigError, Document, HttpUrl, Section};
 use meridian_runtime::units::ByteSize;
 use url::Url;
 
+use crate::store::MergeLimits;
 use crate::{ingest, query};
 
 const MIB: usize = 1 << 20;
+const MERGE_MEMORY_MIN: usize = 64 * MIB;
 
 /// Everything that the process is told.
 #[derive(Debug, Clone)]
@@ -43,6 +46,8 @@ pub struct StoreConfig {
     pub commit_interval: Duration,
     /// A table with so many bytes of uncommitted rows is committed at once.
     pub commit_bytes: usize,
+    /// How the tables are kept small and quick.
+    pub maintenance: MaintenanceConfig,
     /// How a bucket is reached.
     pub s3: S3Config,
 }
@@ -74,6 +79,41 @@ impl Default for S3Config {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(30),
             retry_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What happens to rows after their commit.
+#[derive(Debug, Clone)]
+pub struct MaintenanceConfig {
+    /// How often there is a look at what is due.
+    pub interval: Duration,
+    /// When small files become a large one.
+    pub merge: MergeLimits,
+    /// How long rows are kept, in the order of `Signal::index`; `None` is for ever.
+    pub retention: [Option<Duration>; 3],
+    /// How large all tables together may be; the oldest files go first.
+    pub bytes_max: Option<u64>,
+    /// How long files that no longer belong to a table stay for those who read an older
+    /// version; an uncommitted file is an orphan after as long.
+    pub keep_removed: Duration,
+    /// How long entries of the logs stay that a checkpoint has replaced.
+    pub keep_log: Duration,
+}
+
+impl Default for MaintenanceConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(10),
+            merge: MergeLimits {
+                merge_files: 32,
+                file_bytes: 128 * MIB as u64,
+                memory_bytes: 256 * MIB as u64,
+            },
+            retention: [Some(Duration::from_secs(30 * 86_400)); 3],
+            bytes_max: None,
+            keep_removed: Duration::from_secs(3_600),
+            keep_log: Duration::from_secs(4 * 3_600),
         }
     }
 }
@@ -167,6 +207,7 @@ fn store(mut section: Section<'_>) -> StoreConfig {
         url,
         commit_interval: positive(&mut section, "commit_interval", Duration::from_secs(5)),
         commit_bytes: bytes(&mut section, "commit_bytes", 64 * MIB),
+        maintenance: maintenance(&mut section),
         s3: s3(section.section("s3")),
     };
     section.finish();
@@ -184,6 +225,41 @@ fn s3(mut section: Section<'_>) -> S3Config {
         request_timeout: positive(&mut section, "request_timeout", default.request_timeout),
         retry_timeout: positive(&mut section, "retry_timeout", default.retry_timeout),
     };
+    section.finish();
+    config
+}
+
+fn maintenance(store: &mut Section<'_>) -> MaintenanceConfig {
+    let default = MaintenanceConfig::default();
+    let retention = store.optional("retention", Duration::from_secs(30 * 86_400));
+    let bytes_max = store.maybe("max_bytes").map(|ByteSize(bytes)| bytes);
+    let mut by_table = store.section("retention_by_table");
+    let retention = Signal::ALL.map(|signal| Some(positive(&mut by_table, signal.as_str(), retention)));
+    by_table.finish();
+    let mut section = store.section("maintenance");
+    let file_bytes = bytes(&mut section, "file_bytes", 128 * MIB);
+    let memory_bytes = bytes(&mut section, "memory", 256 * MIB);
+    let config = MaintenanceConfig {
+        interval: positive(&mut section, "interval", default.interval),
+        merge: MergeLimits {
+            merge_files: section.optional("merge_files", default.merge.merge_files),
+            file_bytes: file_bytes as u64,
+            memory_bytes: memory_bytes as u64,
+        },
+        retention,
+        bytes_max,
+        keep_removed: positive(&mut section, "keep_removed", default.keep_removed),
+        keep_log: positive(&mut section, "keep_log", default.keep_log),
+    };
+    if config.merge.merge_files < 2 {
+        section.fault("merge_files", "is less than 2");
+    }
+    if memory_bytes < MERGE_MEMORY_MIN {
+        section.fault(
+            "memory",
+            "is less than 64MiB, which a merge of two files may take",
+        );
+    }
     section.finish();
     config
 }
@@ -304,12 +380,13 @@ mod tests {
 
     #[test]
     fn every_fault_of_a_file_is_reported_at_once() {
-        let text = "store: { url: ftp://x, commit_interval: 0s, retention: 30d }\nregions: [eu, eu]\nlimits: { ingest_memory: 4GB }\nlisten: { grpc: 0.0.0.0:1 }\n";
-        let faults = read(text).expect_err("six faults").to_string();
+        let text = "store: { url: ftp://x, commit_interval: 0s, keep: 30d, maintenance: { merge_files: 1 } }\nregions: [eu, eu]\nlimits: { ingest_memory: 4GB }\nlisten: { grpc: 0.0.0.0:1 }\n";
+        let faults = read(text).expect_err("seven faults").to_string();
         for part in [
             "store.url",
             "commit_interval",
-            "store.retention",
+            "store.keep",
+            "merge_files",
             "eu twice",
             "ingest_memory",
             "listen.grpc",

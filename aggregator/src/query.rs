@@ -54,7 +54,7 @@ use files::FileCache;
 use reader::OpenFiles;
 use render::{AnswersMemory, Cut};
 use run::Workers;
-use scope::{Asked, Scope};
+use scope::Scope;
 use session::{Sessions, TABLES};
 use table::QueryContext;
 
@@ -198,7 +198,7 @@ impl Engine {
             rows.map_err(|error| explain::explain(&error, &context(&sql, &open_files, &inner.limits)))
         };
         let rows = self.0.workers.run(work).await?;
-        let report = self.0.report_on(scope.asked(), &rows);
+        let report = self.0.report_on(&scope, &rows);
         Ok(Answer { rows, report })
     }
 
@@ -285,8 +285,10 @@ impl Inner {
     }
 
     /// The completeness of an answer: of what was asked, and of what was cut off it.
-    fn report_on(&self, asked: Asked, rows: &Rows) -> Report {
+    fn report_on(&self, scope: &Scope, rows: &Rows) -> Report {
+        let asked = scope.asked();
         let mut report = self.source.report(asked.regions.as_deref(), asked.window);
+        report.warnings.extend(scope.warnings());
         if asked.regions.is_some_and(|regions| regions.is_empty()) {
             report.status = Status::Unknown;
             report

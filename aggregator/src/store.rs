@@ -13,18 +13,28 @@
 mod bucket;
 mod closed;
 mod columns;
+mod commit;
+mod compaction;
 mod durable;
+mod gather;
 mod hot;
 mod layout;
 mod location;
 mod log;
+mod maintenance;
+mod merge;
 mod metrics;
+mod new_file;
+mod order;
 mod outage;
 mod parquet_file;
+mod retention;
 mod stats;
 mod table;
+mod vacuum;
 pub mod view;
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -39,23 +49,23 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::config::StoreConfig;
+use crate::config::{MaintenanceConfig, StoreConfig};
 use location::Location;
 use outage::Troubles;
 use table::Table;
 
 pub use bucket::BucketError;
 pub use closed::{Books, ClosedRange, SetAside};
+pub use compaction::plan::Limits as MergeLimits;
 pub use durable::Durable;
 pub use hot::{Incoming, Lane, LaneKey, Offered, Record};
 pub use location::LocationError;
+pub use maintenance::Maintenance;
 pub use metrics::StoreMetrics;
 pub use outage::Outage;
 pub use table::{Moved, StoreError};
 pub use view::{DataFile, HotBatch, View};
 
-/// Commits between two cleanings of a log.
-const CLEAN_EVERY: u64 = 500;
 const RETRY_INITIAL: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// A store that has not answered for so long is in trouble, whatever comes of the request.
@@ -78,6 +88,7 @@ struct Inner {
     serving: watch::Sender<bool>,
     commit_interval: Duration,
     commit_bytes: usize,
+    maintenance: MaintenanceConfig,
     metrics: StoreMetrics,
     /// Counts the changes of committed sequences.
     commits: watch::Sender<u64>,
@@ -126,6 +137,7 @@ impl Store {
             serving: watch::Sender::new(false),
             commit_interval: config.commit_interval,
             commit_bytes: config.commit_bytes,
+            maintenance: config.maintenance.clone(),
             metrics,
             commits: watch::Sender::new(0),
             wake: Default::default(),
@@ -140,7 +152,9 @@ impl Store {
         };
         let mut tables = Vec::with_capacity(Signal::ALL.len());
         for signal in Signal::ALL {
-            tables.push(Table::open(signal, location, self.0.clock.clone()).await?);
+            // Files that no version knows are deleted after this time: half of it is safe.
+            let commit_within = self.0.maintenance.keep_removed / 2;
+            tables.push(Table::open(signal, location, self.0.clock.clone(), commit_within).await?);
         }
         // Whoever was faster opened the same.
         self.0.tables.get_or_init(|| tables);
@@ -170,6 +184,7 @@ impl Store {
             serving: watch::Sender::new(true),
             commit_interval: Duration::from_secs(5),
             commit_bytes: 1,
+            maintenance: MaintenanceConfig::default(),
             metrics: StoreMetrics::new(&registry).expect("a registry of its own has no such names"),
             commits: watch::Sender::new(0),
             wake: Default::default(),
@@ -338,7 +353,6 @@ impl Store {
     /// asks; ends after a last commit when `stop` is cancelled.
     pub async fn run(self, signal: Signal, stop: CancellationToken) -> Result<(), StoreError> {
         let mut backoff = Backoff::new(RETRY_INITIAL, RETRY_MAX);
-        let mut commits: u64 = 0;
         let mut serving = self.0.serving.subscribe();
         tokio::select! {
             // No row was taken: there is nothing to commit.
@@ -360,10 +374,6 @@ impl Store {
             backoff.reset();
             if stopping {
                 return Ok(());
-            }
-            commits += 1;
-            if commits.is_multiple_of(CLEAN_EVERY) {
-                self.clean(signal).await;
             }
         }
     }
@@ -387,12 +397,19 @@ impl Store {
         self.0.troubles.commits(signal, Some(reason));
     }
 
-    async fn clean(&self, signal: Signal) {
-        if let Some(table) = self.table(signal)
-            && let Err(error) = table.clean().await
-        {
-            tracing::warn!(%signal, reason = meridian_runtime::chain(&error), "the table's log could not be cleaned");
+    fn note_files(&self) {
+        for table in self.tables() {
+            let files = table.files();
+            let bytes = files.iter().map(|file| file.size).sum();
+            self.0.metrics.maintenance.table(table.signal, files.len(), bytes);
         }
+    }
+
+    /// The directory of a store that is one.
+    fn local_directory(&self) -> Option<PathBuf> {
+        let location = self.0.location.as_ref()?;
+        (location.root_url().scheme() == "file")
+            .then(|| PathBuf::from(format!("/{}", location.path("").as_ref())))
     }
 
     /// What is wrong between this process and the store at present, if anything is.

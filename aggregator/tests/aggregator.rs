@@ -15,6 +15,8 @@ mod faults;
 mod ingest;
 #[path = "aggregator/limits.rs"]
 mod limits;
+#[path = "aggregator/maintenance.rs"]
+mod maintenance;
 #[path = "aggregator/rows.rs"]
 mod rows;
 #[path = "aggregator/s3.rs"]

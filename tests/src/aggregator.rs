@@ -11,6 +11,7 @@ use anyhow::Result;
 use crate::agent::{more, ready};
 use crate::answers::Answers;
 use crate::lab::Lab;
+use crate::metrics::Metrics;
 use crate::ports::free_address;
 use crate::process::Process;
 
@@ -45,6 +46,16 @@ impl AggregatorSpec {
             more: String::new(),
             environment: Vec::new(),
         }
+    }
+
+    /// Merges, vacuums and cleans logs every second or two, where it usually takes hours.
+    /// `keep` is how long a reader of an older version has.
+    pub fn with_hasty_maintenance(mut self, keep: &str) -> Self {
+        let hasty = format!(
+            "maintenance: {{ interval: 700ms, merge_files: 3, keep_removed: {keep}, keep_log: {keep} }}"
+        );
+        self.store_more = format!("{hasty}{}", more(&self.store_more));
+        self
     }
 
     fn yaml(&self, store_url: &str, ingest: SocketAddr, http: SocketAddr) -> String {
@@ -129,6 +140,12 @@ impl Aggregator {
     /// A client that asks.
     pub fn answers(&self) -> Answers {
         Answers::new(self.http)
+    }
+
+    /// What the process says of itself.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        let url = format!("http://{}/metrics", self.http);
+        Metrics::parse(&reqwest::get(url).await?.error_for_status()?.text().await?)
     }
 
     /// Waits until it says that it is ready.

@@ -9,6 +9,7 @@ mod system {
     mod crash;
     mod ledger;
     mod lossless;
+    mod maintenance;
     mod memory;
     mod outage;
     mod peers;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, SecondsFormat};
 use datafusion::arrow::array::{ArrayRef, BooleanArray, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
@@ -13,15 +13,27 @@ use datafusion::catalog::Session;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use meridian_proto::schema;
+use meridian_proto::signal::Signal;
 use parking_lot::Mutex;
 
 use crate::coverage::Window;
+use crate::store::{DataFile, View};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
-/// What every scan of one query has asked for.
+/// What every scan of one query has asked for, and what was there to answer from.
 #[derive(Debug, Default)]
-pub(super) struct Scope(Mutex<Option<Asked>>);
+pub(super) struct Scope {
+    asked: Mutex<Option<Asked>>,
+    held: Mutex<Vec<Held>>,
+}
+
+/// One scan's files: as long as they are held here they are not deleted.
+#[derive(Debug)]
+struct Held {
+    _files: Arc<Vec<Arc<DataFile>>>,
+    warning: Option<String>,
+}
 
 /// The union of what the scans asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,7 +47,7 @@ pub(super) struct Asked {
 impl Scope {
     /// Adds what one scan asks for.
     pub(super) fn record(&self, asked: Asked) {
-        let mut scope = self.0.lock();
+        let mut scope = self.asked.lock();
         *scope = Some(match scope.take() {
             None => asked,
             Some(before) => before.union(asked),
@@ -44,7 +56,32 @@ impl Scope {
 
     /// What the query is about: everything, if no scan said less.
     pub(super) fn asked(&self) -> Asked {
-        self.0.lock().clone().unwrap_or_default()
+        self.asked.lock().clone().unwrap_or_default()
+    }
+
+    /// Keeps the files of a view until the query is over, and notes whether retention removed
+    /// rows that a scan of `window` asks for.
+    pub(super) fn hold(&self, signal: Signal, view: &View, window: Window) {
+        let removed_to = view
+            .removed_to
+            .filter(|to| window.from.is_none_or(|from| nanos(*to) >= from));
+        let warning = removed_to.and_then(DateTime::from_timestamp_micros).map(|to| {
+            let to = to.to_rfc3339_opts(SecondsFormat::Secs, true);
+            format!("{signal} up to {to} are kept no longer (store.retention, store.max_bytes): older ones are missing here")
+        });
+        self.held.lock().push(Held {
+            _files: Arc::clone(&view.files),
+            warning,
+        });
+    }
+
+    /// What is missing because it is kept no longer.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let held = self.held.lock();
+        let mut warnings: Vec<String> = held.iter().filter_map(|held| held.warning.clone()).collect();
+        warnings.sort_unstable();
+        warnings.dedup();
+        warnings
     }
 }
 
@@ -147,12 +184,15 @@ impl Range {
     }
 
     fn window(&self) -> Window {
-        let nanos = |micros: i64| u64::try_from(micros).unwrap_or(0).saturating_mul(1_000);
         Window {
             from: self.from.map(nanos),
             to: self.to.map(nanos),
         }
     }
+}
+
+fn nanos(micros: i64) -> u64 {
+    u64::try_from(micros).unwrap_or(0).saturating_mul(1_000)
 }
 
 /// How many microseconds a value of this expression covers, if it is the table's time.

@@ -252,11 +252,13 @@ impl TableProvider for SignalTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let time_column = schema::time_column(self.signal);
-        self.scope
-            .record(Asked::by(filters, time_column, &self.known_regions, session)?);
+        let asked = Asked::by(filters, time_column, &self.known_regions, session)?;
+        let window = asked.window;
+        self.scope.record(asked);
         let columns = projection.map_or_else(|| (0..self.schema.fields().len()).collect(), Clone::clone);
         let predicate = self.physical_predicate(session, filters)?;
         let view = self.view.get_or_init(|| self.source.view(self.signal));
+        self.scope.hold(self.signal, view, window);
         let hot = prune::hot(&view.hot, predicate.as_ref(), &self.schema, time_column)?;
         let files = prune::files(&view.files, predicate.as_ref(), &self.schema, time_column)?;
         let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::with_capacity(2);

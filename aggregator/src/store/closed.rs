@@ -134,7 +134,7 @@ impl Table {
             if moves.is_empty() {
                 return Ok(books);
             }
-            let committed = log.commit(Vec::new(), &moves).await;
+            let committed = log.append(Vec::new(), &moves).await;
             if let Err(error) = committed {
                 // It may be in the log all the same, or another aggregator's may: looked up above.
                 let outcome = log::outcome(&error);

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::{StructField, StructType};
@@ -36,6 +38,16 @@ pub(crate) fn of_file(signal: Signal) -> SchemaRef {
         .cloned()
         .collect();
     Arc::new(Schema::new(fields))
+}
+
+/// The columns of a batch of `signal` that are in its files.
+pub(crate) fn without_partition(signal: Signal, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let fields = schema::of(signal).fields().iter().enumerate();
+    let indices: Vec<usize> = fields
+        .filter(|(_, field)| !PARTITION_COLUMNS.contains(&field.name().as_str()))
+        .map(|(index, _)| index)
+        .collect();
+    rows.project(&indices)
 }
 
 fn plain(field: &FieldRef) -> FieldRef {

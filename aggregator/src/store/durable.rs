@@ -9,6 +9,7 @@
 //! ```
 
 mod files;
+mod sweep;
 
 use std::fmt;
 use std::ops::Range;
@@ -61,6 +62,12 @@ impl Durable {
 /// Makes a directory and what leads to it, and all of it durable.
 pub(super) fn make_directory(path: &std::path::Path) -> std::io::Result<()> {
     files::make_directory(path, &RealDisk)
+}
+
+/// Removes what a killed process left half written in a directory, before this time since the
+/// epoch; says how many files.
+pub(super) fn sweep(directory: &std::path::Path, before: std::time::Duration) -> std::io::Result<u64> {
+    sweep::sweep(directory, before)
 }
 
 impl fmt::Display for Durable {

@@ -1,12 +1,13 @@
 //! The state of one table as a pure value: the files of a Delta version, the rows that are
 //! still in memory, and how far each lane has come. Every change keeps each row in it once.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
 
 use arrow::array::RecordBatch;
 use meridian_proto::ids::AgentId;
 use meridian_proto::signal::Signal;
+use object_store::path::Path;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::stats::time_range;
@@ -148,6 +149,9 @@ pub(crate) struct TableState {
     held: Vec<Arc<Held>>,
     held_bytes: usize,
     lanes: HashMap<LaneKey, Position>,
+    /// Files that left the table while somebody may still have been reading them.
+    retired: Vec<Weak<DataFile>>,
+    removed_to: Option<i64>,
 }
 
 impl TableState {
@@ -159,6 +163,8 @@ impl TableState {
             held: Vec::new(),
             held_bytes: 0,
             lanes: HashMap::new(),
+            retired: Vec::new(),
+            removed_to: None,
         }
     }
 
@@ -167,7 +173,18 @@ impl TableState {
             version: self.version,
             files: Arc::clone(&self.files),
             hot: self.held.iter().map(|held| Arc::clone(&held.hot)).collect(),
+            removed_to: self.removed_to,
         }
+    }
+
+    /// Rows up to this time are kept no longer, since some version or other.
+    pub(crate) fn note_removed(&mut self, to: Option<i64>) {
+        self.removed_to = self.removed_to.max(to);
+    }
+
+    /// Files that are no longer in the table and that a view still holds.
+    pub(crate) fn in_use(&self) -> impl Iterator<Item = Arc<DataFile>> {
+        self.retired.iter().filter_map(Weak::upgrade)
     }
 
     pub(crate) fn version(&self) -> i64 {
@@ -230,6 +247,16 @@ impl TableState {
         self.held.iter().take_while(fits).cloned().collect()
     }
 
+    fn retire(&mut self, next: &Arc<Vec<Arc<DataFile>>>) {
+        if Arc::ptr_eq(&self.files, next) {
+            return;
+        }
+        let next: HashSet<&Path> = next.iter().map(|file| &file.path).collect();
+        let gone = self.files.iter().filter(|file| !next.contains(&file.path));
+        self.retired.extend(gone.map(Arc::downgrade));
+        self.retired.retain(|file| file.strong_count() > 0);
+    }
+
     /// Moves on to another version of the table, in which the lanes are committed up to the
     /// given sequences: their rows are in `files`, and leave memory in the same step.
     pub(crate) fn advance(
@@ -239,6 +266,7 @@ impl TableState {
         committed: impl IntoIterator<Item = (LaneKey, u64)>,
     ) {
         self.version = version;
+        self.retire(&files);
         self.files = files;
         for (lane, seq) in committed {
             let position = self.lanes.entry(lane).or_default();

@@ -1,20 +1,17 @@
-//! Which rows go into one file together, and in which order: grouped by day and region,
-//! sorted by service and time. Nothing is written here.
+//! Which rows of a commit go into one file together, and in which order: grouped by day and
+//! region, sorted as [`order`] says. Nothing is moved or written here.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{
-    SortColumn, concat_batches, filter_record_batch, lexsort_to_indices, take_record_batch,
-};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use chrono::{DateTime, Days, NaiveDate};
 use meridian_proto::schema;
 use meridian_proto::signal::Signal;
 
-use super::stats::SERVICE;
+use super::gather::Pick;
+use super::order::{self, Key, Names};
 
 /// Rows further back than this are kept under the day of their commit: hostile times must
 /// not make a thousand partitions.
@@ -22,12 +19,12 @@ const DAYS_BACK_MAX: u64 = 7;
 const DAYS_AHEAD_MAX: u64 = 1;
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
-/// The rows of one file.
+/// The rows of one file, in their order.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) date: NaiveDate,
     pub(crate) region: String,
-    pub(crate) rows: RecordBatch,
+    pub(crate) picks: Vec<Pick>,
 }
 
 /// The UTC day of a time.
@@ -36,60 +33,68 @@ pub(crate) fn day_of(unix_nanos: u64) -> NaiveDate {
     DateTime::from_timestamp_nanos(nanos).date_naive()
 }
 
-/// Groups and sorts rows for a commit made at `now_unix_nanos`. Each batch comes with its
-/// region and has the schema of `signal`.
-pub(crate) fn groups<'a>(
+/// Groups and sorts rows for a commit made at `now_unix_nanos`; the batches of `regions` and
+/// `sources` correspond.
+pub(crate) fn groups(
     signal: Signal,
-    batches: impl IntoIterator<Item = (&'a str, &'a RecordBatch)>,
+    regions: &[&str],
+    sources: &[RecordBatch],
     now_unix_nanos: u64,
 ) -> Result<Vec<Group>, ArrowError> {
     let today = day_of(now_unix_nanos);
-    let mut parts: BTreeMap<(NaiveDate, &str), Vec<RecordBatch>> = BTreeMap::new();
-    for (region, batch) in batches {
-        for (date, rows) in by_day(signal, batch, today)? {
-            parts.entry((date, region)).or_default().push(rows);
+    let mut names = Names::default();
+    let mut keys = Vec::with_capacity(sources.len());
+    for source in sources {
+        keys.push(order::keys(signal, source, &mut names)?);
+    }
+    let mut parts: BTreeMap<(NaiveDate, &str), Vec<(Key, Pick)>> = BTreeMap::new();
+    for (index, (source, mut keys)) in sources.iter().zip(keys).enumerate() {
+        order::rank(&mut keys, &names);
+        let region = regions.get(index).copied().unwrap_or_default();
+        for (date, rows) in by_day(signal, source, today)? {
+            let part = parts.entry((date, region)).or_default();
+            part.extend(rows.filter_map(|row| Some((*keys.get(row)?, (index, row)))));
         }
     }
-    parts
-        .into_iter()
-        .map(|((date, region), parts)| {
-            let rows = concat_batches(schema::of(signal), &parts)?;
-            Ok(Group {
-                date,
-                region: region.to_owned(),
-                rows: sorted(signal, &rows)?,
-            })
-        })
-        .collect()
+    let sorted = |((date, region), mut rows): ((NaiveDate, &str), Vec<(Key, Pick)>)| {
+        rows.sort_unstable();
+        Group {
+            date,
+            region: region.to_owned(),
+            picks: rows.into_iter().map(|(_, pick)| pick).collect(),
+        }
+    };
+    Ok(parts.into_iter().map(sorted).collect())
 }
 
+type Rows = Box<dyn Iterator<Item = usize>>;
+
+/// The rows of each day.
 fn by_day(
     signal: Signal,
     batch: &RecordBatch,
     today: NaiveDate,
-) -> Result<Vec<(NaiveDate, RecordBatch)>, ArrowError> {
+) -> Result<Vec<(NaiveDate, Rows)>, ArrowError> {
     let column = schema::time_column(signal);
     let times = batch
         .column_by_name(column)
         .and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>())
-        .ok_or_else(|| ArrowError::SchemaError(format!("rows without {column}")))?;
-    let mut days: Vec<NaiveDate> = times
-        .values()
-        .iter()
-        .map(|micros| partition_day(*micros, today))
-        .collect();
-    let per_row = days.clone();
-    days.sort_unstable();
-    days.dedup();
-    if let [day] = days.as_slice() {
-        return Ok(vec![(*day, batch.clone())]);
+        .ok_or_else(|| ArrowError::SchemaError(format!("rows without {column}")))?
+        .values();
+    let numbers = || times.iter().map(|micros| micros.div_euclid(MICROS_PER_DAY));
+    let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else {
+        return Ok(Vec::new());
+    };
+    if first == last {
+        let day = partition_day(first.saturating_mul(MICROS_PER_DAY), today);
+        return Ok(vec![(day, Box::new(0..times.len()))]);
     }
-    days.into_iter()
-        .map(|day| {
-            let mask: BooleanArray = per_row.iter().map(|of_row| Some(*of_row == day)).collect();
-            Ok((day, filter_record_batch(batch, &mask)?))
-        })
-        .collect()
+    let mut days: BTreeMap<NaiveDate, Vec<usize>> = BTreeMap::new();
+    for (row, micros) in times.iter().enumerate() {
+        days.entry(partition_day(*micros, today)).or_default().push(row);
+    }
+    let rows = |(day, rows): (NaiveDate, Vec<usize>)| (day, Box::new(rows.into_iter()) as Rows);
+    Ok(days.into_iter().map(rows).collect())
 }
 
 fn partition_day(micros: i64, today: NaiveDate) -> NaiveDate {
@@ -98,20 +103,6 @@ fn partition_day(micros: i64, today: NaiveDate) -> NaiveDate {
     let first = today.checked_sub_days(Days::new(DAYS_BACK_MAX)).unwrap_or(today);
     let last = today.checked_add_days(Days::new(DAYS_AHEAD_MAX)).unwrap_or(today);
     day.filter(|day| (first..=last).contains(day)).unwrap_or(today)
-}
-
-fn sorted(signal: Signal, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let keys: Vec<SortColumn> = [SERVICE, schema::time_column(signal)]
-        .into_iter()
-        .filter_map(|name| rows.column_by_name(name))
-        .map(|values| SortColumn {
-            values: Arc::clone(values),
-            options: None,
-        })
-        .collect();
-    let order = lexsort_to_indices(&keys, None)?;
-    debug_assert_eq!(order.len(), rows.num_rows());
-    take_record_batch(rows, &order)
 }
 
 #[cfg(test)]

@@ -2,19 +2,22 @@
 //! about rows; exactly-once rests on two of its properties. A commit records the sequences
 //! as application transactions, and the log refuses it if another writer moved one of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use chrono::NaiveDate;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake_core::kernel::{Action, Add, LogicalFileView, Transaction};
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError, checkpoints};
-use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use meridian_proto::signal::Signal;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::time::Instant;
 
 use super::columns::{self, PARTITION_COLUMNS};
@@ -24,8 +27,10 @@ use super::view::DataFile;
 
 /// Commits between checkpoints: a start reads at most so many small objects.
 const CHECKPOINT_INTERVAL: &str = "50";
-/// The transactions of a thousand agents cost 75 kB of log per commit.
+/// What other writers may delete of the log, and how long a checkpoint remembers removed files.
 const LOG_RETENTION: &str = "interval 4 hours";
+/// The application id under which the log keeps [`TableLog::removed_to`].
+const REMOVED_TO: &str = "meridian/removed-to";
 /// Attempts of one commit against other writers' versions, before the rows are looked at again.
 const COMMIT_ATTEMPTS_MAX: usize = 15;
 
@@ -47,6 +52,8 @@ pub(crate) struct TableLog {
     table: DeltaTable,
     /// When the last refresh that succeeded began.
     refreshed: Option<Instant>,
+    /// Something could not be read: another writer may have cleaned what this version rests on.
+    is_suspect: AtomicBool,
 }
 
 impl TableLog {
@@ -69,6 +76,7 @@ impl TableLog {
             directory,
             table,
             refreshed: None,
+            is_suspect: AtomicBool::new(false),
         })
     }
 
@@ -82,9 +90,25 @@ impl TableLog {
     /// Reads what other writers committed.
     pub(crate) async fn refresh(&mut self) -> Result<(), DeltaTableError> {
         let began = Instant::now();
-        self.table.update_state().await?;
+        if self.is_suspect.load(Ordering::Relaxed) {
+            self.load().await?;
+        } else {
+            self.table.update_state().await?;
+        }
         self.refreshed = Some(began);
         Ok(())
+    }
+
+    async fn load(&mut self) -> Result<(), DeltaTableError> {
+        self.table.state = None;
+        self.table.load().await?;
+        self.is_suspect.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// After a failure: the next refresh reads everything anew.
+    pub(crate) fn suspect(&self) {
+        self.is_suspect.store(true, Ordering::Relaxed);
     }
 
     /// Whether this version shows all that was committed before `moment`.
@@ -92,39 +116,43 @@ impl TableLog {
         self.refreshed.is_some_and(|began| began >= moment)
     }
 
-    /// The files of this version.
-    pub(crate) async fn files(&self) -> Result<Vec<Arc<DataFile>>, DeltaTableError> {
+    /// The files of this version; those that are `known` stay the same values, so that who
+    /// still uses one can be told.
+    pub(crate) async fn files(&self, known: &[Arc<DataFile>]) -> Result<Vec<Arc<DataFile>>, DeltaTableError> {
+        let known: HashMap<&Path, &Arc<DataFile>> = known.iter().map(|file| (&file.path, file)).collect();
+        let mut files = Vec::new();
         let log_store = self.table.log_store();
-        let state = self.table.snapshot()?;
-        let mut files: Vec<Arc<DataFile>> = state
-            .snapshot()
-            .file_views(log_store.as_ref(), None)
-            .try_filter_map(|view| std::future::ready(Ok(self.data_file(&view))))
-            .try_collect()
-            .await?;
+        let mut views = self.views(&log_store)?;
+        while let Some(view) = views.try_next().await? {
+            let path = self.full_path(&view.object_store_path());
+            match known.get(&path) {
+                Some(file) => files.push(Arc::clone(file)),
+                None => files.extend(self.data_file(path, &view)),
+            }
+        }
         files.sort_unstable_by_key(|file| (file.date, file.time_min));
         Ok(files)
     }
 
-    fn data_file(&self, view: &LogicalFileView) -> Option<Arc<DataFile>> {
+    fn views<'a>(
+        &'a self,
+        log_store: &'a LogStoreRef,
+    ) -> Result<BoxStream<'a, Result<LogicalFileView, DeltaTableError>>, DeltaTableError> {
+        let state = self.table.snapshot()?;
+        Ok(state.snapshot().file_views(log_store.as_ref(), None).boxed())
+    }
+
+    fn data_file(&self, path: Path, view: &LogicalFileView) -> Option<Arc<DataFile>> {
         let partition = view.partition_values_map();
         let value = |column: &str| partition.get(column).cloned().flatten();
+        let Some(date) = value("date").and_then(|date| date.parse().ok()) else {
+            tracing::warn!(%path, "a file without a readable date in the table's log is left out of every answer");
+            return None;
+        };
+        let region = value("region").unwrap_or_default();
         let stats = FileStats::from_json(self.signal, &view.stats().unwrap_or_default());
-        let date: Option<NaiveDate> = value("date").and_then(|date| date.parse().ok());
-        if date.is_none() {
-            tracing::warn!(path = %view.path(), "file without a readable date in the table's log is skipped");
-        }
-        Some(Arc::new(DataFile {
-            path: self.full_path(&view.object_store_path()),
-            size: u64::try_from(view.size()).unwrap_or(0),
-            date: date?,
-            region: value("region").unwrap_or_default(),
-            rows: stats.rows,
-            time_min: stats.time_min,
-            time_max: stats.time_max,
-            service_min: stats.service_min,
-            service_max: stats.service_max,
-        }))
+        let size = u64::try_from(view.size()).unwrap_or(0);
+        Some(Arc::new(DataFile::with_stats(path, size, date, region, stats)))
     }
 
     pub(crate) fn full_path(&self, relative: &Path) -> Path {
@@ -152,7 +180,7 @@ impl TableLog {
 
     /// Adds files and moves lanes, or neither. The lanes' sequences must have been read from
     /// this very version.
-    pub(crate) async fn commit(
+    pub(crate) async fn append(
         &mut self,
         files: Vec<Add>,
         lanes: &[(LaneKey, u64)],
@@ -163,21 +191,75 @@ impl TableLog {
             .collect();
         let properties = CommitProperties::default()
             .with_application_transactions(transactions)
-            .with_max_retries(COMMIT_ATTEMPTS_MAX)
-            .with_create_checkpoint(true)
-            .with_cleanup_expired_logs(Some(false));
+            .with_max_retries(COMMIT_ATTEMPTS_MAX);
         let operation = DeltaOperation::Write {
             mode: SaveMode::Append,
             partition_by: Some(PARTITION_COLUMNS.map(str::to_owned).to_vec()),
             predicate: None,
         };
+        let actions = files.into_iter().map(Action::Add).collect();
+        self.commit(actions, properties, operation).await
+    }
+
+    /// Takes files out of the table and puts others in their place. False, and nothing has
+    /// changed, if one of the files is no longer there.
+    ///
+    /// The commit succeeds only as the successor of this very version: deltalake lets two
+    /// writers replace the same file if neither changes data, which would double its rows.
+    pub(crate) async fn replace(&mut self, replacement: Replacement<'_>) -> Result<bool, DeltaTableError> {
+        let mut actions = self.removals(&replacement).await?;
+        if actions.len() < replacement.removed.len() {
+            return Ok(false);
+        }
+        actions.extend(replacement.added.iter().cloned().map(Action::Add));
+        let operation = match replacement.reason {
+            Reason::Merge { file_bytes } => DeltaOperation::Optimize {
+                predicate: None,
+                target_size: i64::try_from(file_bytes).unwrap_or(i64::MAX),
+            },
+            Reason::Retention { .. } => DeltaOperation::Delete { predicate: None },
+        };
+        let transactions = match replacement.reason {
+            Reason::Merge { .. } => Vec::new(),
+            Reason::Retention { removed_to } => vec![Transaction::new(REMOVED_TO, removed_to)],
+        };
+        let properties = CommitProperties::default()
+            .with_application_transactions(transactions)
+            .with_max_retries(0);
+        self.commit(actions, properties, operation).await?;
+        Ok(true)
+    }
+
+    async fn removals(&self, replacement: &Replacement<'_>) -> Result<Vec<Action>, DeltaTableError> {
+        let wanted: HashSet<&Path> = replacement.removed.iter().map(|file| &file.path).collect();
+        let is_data_changed = matches!(replacement.reason, Reason::Retention { .. });
+        let log_store = self.table.log_store();
+        let mut views = self.views(&log_store)?;
+        let mut actions = Vec::with_capacity(wanted.len() + replacement.added.len());
+        while let Some(view) = views.try_next().await? {
+            if wanted.contains(&self.full_path(&view.object_store_path())) {
+                actions.push(Action::Remove(view.remove_action(is_data_changed)));
+            }
+        }
+        Ok(actions)
+    }
+
+    async fn commit(
+        &mut self,
+        actions: Vec<Action>,
+        properties: CommitProperties,
+        operation: DeltaOperation,
+    ) -> Result<(), DeltaTableError> {
+        let properties = properties
+            .with_create_checkpoint(true)
+            .with_cleanup_expired_logs(Some(false));
         let commit = CommitBuilder::from(properties)
-            .with_actions(files.into_iter().map(Action::Add).collect())
+            .with_actions(actions)
             .build(Some(self.table.snapshot()?), self.table.log_store(), operation)
             .into_prepared_commit_future()
             .await?
             .await?;
-        // From here on the rows are committed, whatever becomes of the checkpoint.
+        // From here on it is committed, whatever becomes of the checkpoint.
         match commit.await {
             Ok(finalized) => self.table.state = Some(finalized.snapshot()),
             Err(error) => {
@@ -188,18 +270,59 @@ impl TableLog {
         Ok(())
     }
 
-    /// Deletes log entries that a checkpoint has replaced and that are past their retention.
-    pub(crate) async fn clean(&mut self) -> Result<(), DeltaTableError> {
-        if checkpoints::cleanup_metadata(&self.table, None).await? > 0 {
-            // The loaded version may rest on entries that are gone.
-            self.table.state = None;
-            self.table.load().await?;
-        }
-        Ok(())
+    /// Up to which time retention may have removed rows, microseconds since the epoch.
+    pub(crate) async fn removed_to(&self) -> Result<Option<i64>, DeltaTableError> {
+        let log_store = self.table.log_store();
+        let snapshot = self.table.snapshot()?.snapshot();
+        snapshot.transaction_version(log_store.as_ref(), REMOVED_TO).await
+    }
+
+    /// Deletes log entries that a checkpoint has replaced and that are older than `keep`; says
+    /// how many.
+    pub(crate) async fn clean(
+        &mut self,
+        keep: Duration,
+        now_unix_nanos: u64,
+    ) -> Result<usize, DeltaTableError> {
+        let Ok(version) = u64::try_from(self.version()) else {
+            return Ok(0);
+        };
+        let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        let now = i64::try_from(now_unix_nanos / 1_000_000).unwrap_or(0);
+        let log_store = self.table.log_store();
+        let cutoff = now.saturating_sub(keep);
+        let cleaned = checkpoints::cleanup_expired_logs_for(version, log_store.as_ref(), cutoff, None).await;
+        // The loaded version may rest on entries that are gone, deleted by whomever.
+        self.load().await?;
+        let cleaned = match cleaned {
+            // Another aggregator cleans at the same time.
+            Err(DeltaTableError::ObjectStore {
+                source: object_store::Error::NotFound { .. },
+            }) => 0,
+            cleaned => cleaned?,
+        };
+        Ok(cleaned)
     }
 }
 
-/// What the failure of [`TableLog::commit`] says about the log.
+/// Files that take the place of others.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replacement<'a> {
+    pub(crate) removed: &'a [Arc<DataFile>],
+    pub(crate) added: &'a [Add],
+    pub(crate) reason: Reason,
+}
+
+/// Why files are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The same rows in larger files.
+    Merge { file_bytes: u64 },
+    /// Rows up to this time, microseconds since the epoch, are kept no longer.
+    Retention { removed_to: i64 },
+}
+
+/// What the failure of [`TableLog::append`] or [`TableLog::replace`] says about the log.
 pub(crate) fn outcome(error: &DeltaTableError) -> Outcome {
     match error {
         DeltaTableError::VersionAlreadyExists(_)
@@ -213,6 +336,30 @@ pub(crate) fn outcome(error: &DeltaTableError) -> Outcome {
     }
 }
 
+/// The newest entries of a log that are looked through for one that cannot be read.
+const ENTRIES_LOOKED_AT: usize = 1000;
+
+/// An entry of a table's log that is not JSON, such as one that a full disk cut off. The error
+/// of a log that cannot be loaded does not name it.
+pub(crate) async fn broken_entry(
+    objects: &dyn ObjectStore,
+    directory: &Path,
+) -> Option<(Path, serde_json::Error)> {
+    let log = directory.clone().join("_delta_log");
+    let listed: Vec<ObjectMeta> = objects.list(Some(&log)).try_collect().await.ok()?;
+    let mut entries: Vec<Path> = listed.into_iter().map(|object| object.location).collect();
+    entries.retain(|path| path.extension() == Some("json"));
+    entries.sort_unstable();
+    for path in entries.into_iter().rev().take(ENTRIES_LOOKED_AT) {
+        let bytes = objects.get(&path).await.ok()?.bytes().await.ok()?;
+        let lines = serde_json::Deserializer::from_slice(&bytes).into_iter::<serde::de::IgnoredAny>();
+        if let Some(error) = lines.filter_map(Result::err).next() {
+            return Some((path, error));
+        }
+    }
+    None
+}
+
 async fn create(signal: Signal, table: &DeltaTable) -> Result<(), DeltaTableError> {
     let statistics = format!(
         "{},{}",
@@ -223,6 +370,7 @@ async fn create(signal: Signal, table: &DeltaTable) -> Result<(), DeltaTableErro
         ("delta.appendOnly", Some("false")),
         ("delta.checkpointInterval", Some(CHECKPOINT_INTERVAL)),
         ("delta.logRetentionDuration", Some(LOG_RETENTION)),
+        ("delta.deletedFileRetentionDuration", Some(LOG_RETENTION)),
         ("delta.dataSkippingStatsColumns", Some(statistics.as_str())),
     ]);
     CreateBuilder::new()
@@ -235,3 +383,6 @@ async fn create(signal: Signal, table: &DeltaTable) -> Result<(), DeltaTableErro
         .await
         .map(|_| ())
 }
+
+#[cfg(test)]
+mod tests;

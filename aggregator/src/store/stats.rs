@@ -3,7 +3,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, max, max_string, min, min_string};
-use arrow::datatypes::{DataType, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int32Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use chrono::{DateTime, SecondsFormat};
 use meridian_proto::schema;
@@ -45,14 +45,28 @@ impl FileStats {
             ..Self::default()
         };
         if let Some(column) = batch.column_by_name(SERVICE) {
-            let services: ArrayRef = cast(column, &DataType::Utf8)?;
-            let services = services.as_string::<i32>();
-            stats.service_nulls = services.null_count() as u64;
-            let short = |name: &str| (name.len() <= SERVICE_CHARS_MAX).then(|| name.to_owned());
-            stats.service_min = min_string(services).and_then(short);
-            stats.service_max = max_string(services).and_then(short);
+            stats.service_nulls = column.null_count() as u64;
+            (stats.service_min, stats.service_max) = text_range(column)?;
         }
         Ok(stats)
+    }
+
+    /// Those of these rows and of others together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let services = |of: &Self| of.rows > of.service_nulls;
+        // A range that is not known, although there are services, makes the whole unknown.
+        let is_known = |of: &Self| !services(of) || of.service_min.is_some() && of.service_max.is_some();
+        let both = is_known(&self) && is_known(&other);
+        let least = self.service_min.into_iter().chain(other.service_min).min();
+        let greatest = self.service_max.into_iter().chain(other.service_max).max();
+        Self {
+            rows: self.rows + other.rows,
+            time_min: self.time_min.min(other.time_min),
+            time_max: self.time_max.max(other.time_max),
+            service_min: least.filter(|_| both),
+            service_max: greatest.filter(|_| both),
+            service_nulls: self.service_nulls + other.service_nulls,
+        }
     }
 
     /// As the Delta protocol writes them, under "Per-file Statistics".
@@ -97,6 +111,34 @@ impl FileStats {
     }
 }
 
+/// Least and greatest text of a column. A dictionary may hold more than its rows use.
+fn text_range(column: &ArrayRef) -> Result<(Option<String>, Option<String>), ArrowError> {
+    let short = |text: &str| (text.len() <= SERVICE_CHARS_MAX).then(|| text.to_owned());
+    if let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() {
+        let mut is_used = vec![false; dictionary.values().len()];
+        for key in dictionary.keys().iter().flatten() {
+            if let Some(used) = usize::try_from(key).ok().and_then(|key| is_used.get_mut(key)) {
+                *used = true;
+            }
+        }
+        let values: ArrayRef = cast(dictionary.values(), &DataType::Utf8)?;
+        let values = values.as_string::<i32>();
+        let used = || {
+            values
+                .iter()
+                .zip(&is_used)
+                .filter_map(|(text, used)| text.filter(|_| *used))
+        };
+        return Ok((used().min().and_then(short), used().max().and_then(short)));
+    }
+    let texts: ArrayRef = cast(column, &DataType::Utf8)?;
+    let texts = texts.as_string::<i32>();
+    Ok((
+        min_string(texts).and_then(short),
+        max_string(texts).and_then(short),
+    ))
+}
+
 fn rfc3339(micros: i64) -> Option<String> {
     DateTime::from_timestamp_micros(micros).map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
@@ -123,6 +165,27 @@ mod tests {
                 ..stats
             }
         );
+    }
+
+    #[test]
+    fn a_service_whose_name_is_not_written_makes_the_range_of_all_unknown() {
+        let of = |service: Option<&str>, rows| FileStats {
+            rows,
+            service_min: service.map(str::to_owned),
+            service_max: service.map(str::to_owned),
+            ..FileStats::default()
+        };
+        let both = of(Some("b"), 1).and(of(Some("a"), 1));
+        assert_eq!(
+            (both.service_min.as_deref(), both.service_max.as_deref()),
+            (Some("a"), Some("b"))
+        );
+        assert_eq!(of(Some("b"), 1).and(of(None, 1)).service_min, None);
+        let nameless = FileStats {
+            service_nulls: 1,
+            ..of(None, 1)
+        };
+        assert_eq!(of(Some("b"), 1).and(nameless).service_max.as_deref(), Some("b"));
     }
 
     #[test]

@@ -2,27 +2,30 @@
 //! The log is changed by one task at a time; the state is only swapped, so that readers
 //! never wait for a commit.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::error::ArrowError;
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::Add;
 use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
-use meridian_runtime::tasks::{self, TaskError};
+use meridian_runtime::tasks::TaskError;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::RwLock;
 use parquet::errors::ParquetError;
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
-use super::hot::{Held, LaneKey, TableState, last_seqs};
+use super::commit;
+use super::hot::{LaneKey, TableState, last_seqs};
 use super::location::{Location, LocationError};
-use super::log::{self, Outcome, TableLog};
-use super::stats::FileStats;
-use super::{layout, parquet_file};
+use super::log::{self, Outcome, Reason, Replacement, TableLog};
+use super::new_file::{Directory, NewFile};
+use super::view::DataFile;
 
+/// Attempts to put files in the place of others while others commit.
+const REPLACE_ATTEMPTS_MAX: usize = 20;
 /// Conflicts of one commit with other aggregators before it waits for the next occasion.
 const CONFLICTS_MAX: usize = 8;
 
@@ -39,6 +42,16 @@ pub enum StoreError {
         signal: Signal,
         /// Why.
         source: Box<DeltaTableError>,
+    },
+    /// An entry of a log, as a full disk or a damaged one leaves it.
+    #[error(
+        "{path} is not an entry of a Delta log; put back a copy of it, or remove it if it is the newest and no reader has seen it"
+    )]
+    LogEntry {
+        /// Its path.
+        path: Path,
+        /// Where it ends being JSON.
+        source: serde_json::Error,
     },
     /// A data file.
     #[error("cannot write {path}")]
@@ -63,6 +76,22 @@ pub enum StoreError {
         signal: Signal,
         /// Why.
         source: ParquetError,
+    },
+    /// A data file.
+    #[error("cannot read {path} to merge it")]
+    Read {
+        /// Its path.
+        path: Path,
+        /// Why.
+        source: ParquetError,
+    },
+    /// What is in the table's directory.
+    #[error("cannot list or delete files of {signal}")]
+    Sweep {
+        /// Whose.
+        signal: Signal,
+        /// Why.
+        source: object_store::Error,
     },
     /// A thread.
     #[error("encoding was interrupted")]
@@ -90,45 +119,71 @@ pub(crate) struct Table {
     pub(crate) signal: Signal,
     pub(crate) state: RwLock<TableState>,
     pub(super) log: Mutex<TableLog>,
-    objects: Arc<dyn ObjectStore>,
-    directory: Path,
-    clock: Clock,
+    directory: Directory,
+    /// A file that has been waiting for its commit for longer may have been vacuumed.
+    commit_within: Duration,
 }
 
-/// A file that is in the object store and not yet in the log.
-#[derive(Debug)]
-struct Written {
-    add: Add,
-    full_path: Path,
-    rows: usize,
-}
-
-struct Encoded {
-    group: layout::Group,
-    stats: FileStats,
-    bytes: Vec<u8>,
+/// Names the entry of the log that cannot be read, if that is why.
+async fn why_not_open(
+    signal: Signal,
+    location: &Location,
+    path: &Path,
+    source: DeltaTableError,
+) -> StoreError {
+    match log::broken_entry(location.root().as_ref(), path).await {
+        Some((path, source)) => StoreError::LogEntry { path, source },
+        None => StoreError::Log {
+            signal,
+            source: Box::new(source),
+        },
+    }
 }
 
 impl Table {
-    pub(crate) async fn open(signal: Signal, location: &Location, clock: Clock) -> Result<Self, StoreError> {
-        let directory = location.path(signal.as_str());
+    /// `commit_within` is how old an uncommitted file may become before it is written anew.
+    pub(crate) async fn open(
+        signal: Signal,
+        location: &Location,
+        clock: Clock,
+        commit_within: Duration,
+    ) -> Result<Self, StoreError> {
+        let path = location.path(signal.as_str());
         let log_store = location.log_store(signal.as_str())?;
-        let log = TableLog::open(signal, log_store, directory.clone())
-            .await
-            .map_err(|source| StoreError::Log {
-                signal,
-                source: Box::new(source),
-            })?;
+        let log = match TableLog::open(signal, log_store, path.clone()).await {
+            Ok(log) => log,
+            Err(source) => return Err(why_not_open(signal, location, &path, source).await),
+        };
         let table = Self {
             signal,
             state: RwLock::new(TableState::new(signal)),
             log: Mutex::new(log),
-            objects: Arc::clone(location.root()),
-            directory,
-            clock,
+            directory: Directory {
+                objects: Arc::clone(location.root()),
+                path,
+                signal,
+                clock,
+            },
+            commit_within,
         };
         table.adopt(&*table.log.lock().await, &[]).await?;
         Ok(table)
+    }
+
+    /// Where the files are.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The files of the version that is known here.
+    pub(crate) fn files(&self) -> Arc<Vec<Arc<DataFile>>> {
+        Arc::clone(self.state.read().files())
+    }
+
+    /// A failure of the log, which is read anew next time.
+    pub(super) fn failed(&self, log: &TableLog, source: DeltaTableError) -> StoreError {
+        log.suspect();
+        self.log_error(source)
     }
 
     pub(super) fn log_error(&self, source: DeltaTableError) -> StoreError {
@@ -145,7 +200,7 @@ impl Table {
     }
 
     pub(super) async fn refresh_locked(&self, log: &mut TableLog) -> Result<(), StoreError> {
-        log.refresh().await.map_err(|error| self.log_error(error))?;
+        log.refresh().await.map_err(|error| self.failed(log, error))?;
         if log.version() != self.state.read().version() {
             self.adopt(log, &[]).await?;
         }
@@ -159,11 +214,13 @@ impl Table {
         let committed = log
             .committed(&lanes)
             .await
-            .map_err(|error| self.log_error(error))?;
-        let files = log.files().await.map_err(|error| self.log_error(error))?;
-        self.state
-            .write()
-            .advance(log.version(), Arc::new(files), committed);
+            .map_err(|error| self.failed(log, error))?;
+        let known = self.files();
+        let files = log.files(&known).await.map_err(|error| self.failed(log, error))?;
+        let removed_to = log.removed_to().await.map_err(|error| self.failed(log, error))?;
+        let mut state = self.state.write();
+        state.note_removed(removed_to);
+        state.advance(log.version(), Arc::new(files), committed);
         Ok(())
     }
 
@@ -177,10 +234,12 @@ impl Table {
             if batches.is_empty() {
                 return Ok(Moved::default());
             }
-            let files = self.write_files(&batches).await?;
-            let rows = files.iter().map(|file| file.rows).sum();
-            if self.commit_files(&mut log, files, &last_seqs(&batches)).await? {
-                return Ok(Moved { rows });
+            let files = commit::write(&self.directory, &batches).await?;
+            if self.commit_files(&mut log, &files, &last_seqs(&batches)).await? {
+                let rows = files.iter().map(|new| new.file.rows).sum::<u64>();
+                return Ok(Moved {
+                    rows: usize::try_from(rows).unwrap_or(usize::MAX),
+                });
             }
         }
         Err(StoreError::Contended {
@@ -189,175 +248,126 @@ impl Table {
         })
     }
 
-    /// Whether the files are in the log; if not, another aggregator was faster.
+    /// Whether the files are in the log; if not, another aggregator was faster, or writing
+    /// them took so long that they may be gone.
     async fn commit_files(
         &self,
         log: &mut TableLog,
-        files: Vec<Written>,
+        files: &[NewFile],
         lanes: &[(LaneKey, u64)],
     ) -> Result<bool, StoreError> {
-        let adds = files.iter().map(|file| file.add.clone()).collect();
-        let before = self.state.read().version();
-        let result = log.commit(adds, lanes).await;
-        if result.is_ok() && log.version() == before + 1 {
-            self.append(log.version(), &files, lanes);
-            return Ok(true);
+        if !self.are_fresh(files) {
+            self.directory.remove(files).await;
+            return Ok(false);
         }
+        let adds = files.iter().map(|new| new.add.clone()).collect();
+        let before = self.state.read().version();
+        let result = log.append(adds, lanes).await;
         let keys: Vec<LaneKey> = lanes.iter().map(|(lane, _)| *lane).collect();
         let Err(error) = result else {
-            self.adopt(log, &keys).await?;
+            if log.version() == before + 1 {
+                self.succeed(log.version(), &[], files, lanes);
+            } else {
+                self.adopt(log, &keys).await?;
+            }
             return Ok(true);
         };
-        // A put whose answer was lost may have succeeded, even where a retry of it was
-        // refused: the log itself is asked before anything is deleted.
-        log.refresh().await.map_err(|error| self.log_error(error))?;
-        self.adopt(log, &keys).await?;
-        let known = Arc::clone(self.state.read().files());
-        if files
-            .iter()
-            .all(|file| known.iter().any(|one| one.path == file.full_path))
-        {
+        if self.find(log, files, &keys).await? {
             return Ok(true);
         }
         match log::outcome(&error) {
             Outcome::Refused => {
-                self.remove(&files).await;
+                self.directory.remove(files).await;
                 Ok(false)
             }
             Outcome::Unknown => Err(self.log_error(error)),
         }
     }
 
+    fn are_fresh(&self, files: &[NewFile]) -> bool {
+        files.iter().all(|new| new.written.elapsed() < self.commit_within)
+    }
+
+    /// Whether the log has these files after all: a put whose answer was lost may have
+    /// succeeded, even where a retry of it was refused. The log itself is asked before
+    /// anything is deleted.
+    async fn find(
+        &self,
+        log: &mut TableLog,
+        files: &[NewFile],
+        lanes: &[LaneKey],
+    ) -> Result<bool, StoreError> {
+        log.refresh().await.map_err(|error| self.failed(log, error))?;
+        self.adopt(log, lanes).await?;
+        let known = self.files();
+        let is_known = |new: &NewFile| known.iter().any(|one| one.path == new.file.path);
+        Ok(!files.is_empty() && files.iter().all(is_known))
+    }
+
     /// Takes over a commit of our own that directly follows the version we had.
-    fn append(&self, version: i64, files: &[Written], lanes: &[(LaneKey, u64)]) {
+    fn succeed(&self, version: i64, removed: &[Arc<DataFile>], added: &[NewFile], lanes: &[(LaneKey, u64)]) {
+        let removed: HashSet<&Path> = removed.iter().map(|file| &file.path).collect();
         let mut state = self.state.write();
-        let mut all = state.files().as_ref().clone();
-        all.extend(files.iter().map(|file| Arc::new(file.data_file(self.signal))));
+        let kept = state.files().iter().filter(|file| !removed.contains(&file.path));
+        let mut all: Vec<Arc<DataFile>> = kept.cloned().collect();
+        all.extend(added.iter().map(|new| Arc::clone(&new.file)));
         state.advance(version, Arc::new(all), lanes.iter().copied());
     }
 
-    async fn write_files(&self, batches: &[Arc<Held>]) -> Result<Vec<Written>, StoreError> {
-        let encoded = self.encode(batches.to_vec()).await?;
-        let mut written = Vec::with_capacity(encoded.len());
-        for file in encoded {
-            match self.write(file).await {
-                Ok(file) => written.push(file),
-                Err(error) => {
-                    self.remove(&written).await;
-                    return Err(error);
-                }
-            }
-        }
-        Ok(written)
-    }
-
-    async fn encode(&self, batches: Vec<Arc<Held>>) -> Result<Vec<Encoded>, StoreError> {
-        let (signal, now) = (self.signal, self.clock.now_unix_nanos());
-        tasks::blocking("encode", move || {
-            let rows = batches
-                .iter()
-                .map(|held| (held.hot.region.as_str(), &held.hot.batch));
-            let arrange = |source| StoreError::Arrange { signal, source };
-            layout::groups(signal, rows, now)
-                .map_err(arrange)?
-                .into_iter()
-                .map(|group| {
-                    let stats = FileStats::of(signal, &group.rows).map_err(arrange)?;
-                    let bytes = parquet_file::encode(signal, &group.rows)
-                        .map_err(|source| StoreError::Encode { signal, source })?;
-                    Ok(Encoded { group, stats, bytes })
-                })
-                .collect()
-        })
-        .await?
-    }
-
-    async fn write(&self, file: Encoded) -> Result<Written, StoreError> {
-        let Encoded { group, stats, bytes } = file;
-        let relative = format!(
-            "date={}/region={}/part-{}.zstd.parquet",
-            group.date,
-            directory_name(&group.region),
-            Uuid::new_v4()
-        );
-        let full_path = relative
-            .split('/')
-            .fold(self.directory.clone(), |path, part| path.join(part));
-        let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-        self.objects
-            .put(&full_path, bytes.into())
-            .await
-            .map_err(|source| StoreError::Write {
-                path: full_path.clone(),
-                source,
-            })?;
-        let partition_values = [("date", group.date.to_string()), ("region", group.region)]
-            .map(|(column, value)| (column.to_owned(), Some(value)))
-            .into();
-        let add = Add {
-            path: relative,
-            partition_values,
-            size,
-            modification_time: i64::try_from(self.clock.now_unix_nanos() / 1_000_000).unwrap_or(0),
-            data_change: true,
-            stats: Some(stats.to_json(self.signal)),
-            ..Add::default()
+    /// Puts files in the place of others. False, and the new ones are deleted again, if one
+    /// of the others is no longer in the table: another aggregator was faster.
+    pub(crate) async fn replace(
+        &self,
+        removed: &[Arc<DataFile>],
+        added: Vec<NewFile>,
+        reason: Reason,
+    ) -> Result<bool, StoreError> {
+        let adds: Vec<Add> = added.iter().map(|new| new.add.clone()).collect();
+        let replacement = Replacement {
+            removed,
+            added: &adds,
+            reason,
         };
-        Ok(Written {
-            add,
-            full_path,
-            rows: group.rows.num_rows(),
-        })
-    }
-
-    /// Best effort: what stays behind is not in the log, and no reader sees it.
-    async fn remove(&self, files: &[Written]) {
-        for file in files {
-            if let Err(error) = self.objects.delete(&file.full_path).await {
-                tracing::debug!(path = %file.full_path, %error, "an orphaned file stays behind");
+        for _ in 0..REPLACE_ATTEMPTS_MAX {
+            let mut log = self.log.lock().await;
+            self.refresh_locked(&mut log).await?;
+            if !self.are_fresh(&added) {
+                break;
+            }
+            let before = self.state.read().version();
+            let error = match log.replace(replacement).await {
+                Ok(true) if log.version() == before + 1 => {
+                    if let Reason::Retention { removed_to } = reason {
+                        self.state.write().note_removed(Some(removed_to));
+                    }
+                    self.succeed(log.version(), removed, &added, &[]);
+                    return Ok(true);
+                }
+                Ok(true) => {
+                    self.adopt(&log, &[]).await?;
+                    return Ok(true);
+                }
+                Ok(false) => break,
+                Err(error) => error,
+            };
+            if self.find(&mut log, &added, &[]).await? {
+                return Ok(true);
+            }
+            if log::outcome(&error) == Outcome::Unknown {
+                // It may yet appear in the log: what was written must stay.
+                return Err(self.log_error(error));
             }
         }
+        self.directory.remove(&added).await;
+        Ok(false)
     }
 
-    /// Deletes what the log no longer needs.
-    pub(crate) async fn clean(&self) -> Result<(), StoreError> {
-        self.log
-            .lock()
+    /// Deletes entries of the log that a checkpoint has replaced; says how many.
+    pub(crate) async fn clean(&self, keep: Duration) -> Result<usize, StoreError> {
+        let now = self.directory.clock.now_unix_nanos();
+        let mut log = self.log.lock().await;
+        log.clean(keep, now)
             .await
-            .clean()
-            .await
-            .map_err(|error| self.log_error(error))
+            .map_err(|error| self.failed(&log, error))
     }
-}
-
-impl Written {
-    fn data_file(&self, signal: Signal) -> super::view::DataFile {
-        let stats = FileStats::from_json(signal, self.add.stats.as_deref().unwrap_or_default());
-        let value = |column: &str| self.add.partition_values.get(column).cloned().flatten();
-        super::view::DataFile {
-            path: self.full_path.clone(),
-            size: u64::try_from(self.add.size).unwrap_or(0),
-            date: value("date")
-                .and_then(|date| date.parse().ok())
-                .unwrap_or_default(),
-            region: value("region").unwrap_or_default(),
-            rows: stats.rows,
-            time_min: stats.time_min,
-            time_max: stats.time_max,
-            service_min: stats.service_min,
-            service_max: stats.service_max,
-        }
-    }
-}
-
-/// A region as a directory. The log holds the true name; a directory is for people.
-fn directory_name(region: &str) -> String {
-    let plain = |c: char| {
-        if c.is_ascii_alphanumeric() || "-_.".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    region.chars().map(plain).collect()
 }

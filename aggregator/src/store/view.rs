@@ -7,6 +7,8 @@ use arrow::record_batch::RecordBatch;
 use chrono::NaiveDate;
 use object_store::path::Path;
 
+use super::stats::FileStats;
+
 /// A consistent state of one table: each row is in it exactly once.
 #[derive(Debug, Clone, Default)]
 pub struct View {
@@ -16,6 +18,9 @@ pub struct View {
     pub files: Arc<Vec<Arc<DataFile>>>,
     /// The rows that are not yet committed.
     pub hot: Vec<Arc<HotBatch>>,
+    /// Retention may have removed rows up to this time, microseconds since the epoch; `None`
+    /// where it never removed any.
+    pub removed_to: Option<i64>,
 }
 
 /// A Parquet file of a table. Its columns are those of `schema::of` with plain strings for
@@ -40,6 +45,28 @@ pub struct DataFile {
     pub service_min: Option<String>,
     /// See `service_min`.
     pub service_max: Option<String>,
+}
+
+impl DataFile {
+    pub(crate) fn with_stats(
+        path: Path,
+        size: u64,
+        date: NaiveDate,
+        region: String,
+        stats: FileStats,
+    ) -> Self {
+        Self {
+            path,
+            size,
+            date,
+            region,
+            rows: stats.rows,
+            time_min: stats.time_min,
+            time_max: stats.time_max,
+            service_min: stats.service_min,
+            service_max: stats.service_max,
+        }
+    }
 }
 
 /// Rows of one agent that are in memory, with the schema `schema::of(signal)`.

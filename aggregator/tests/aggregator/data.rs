@@ -78,6 +78,7 @@ impl Fixture {
                 version: 1,
                 files: Arc::new(files.collect()),
                 hot: hot.collect(),
+                removed_to: None,
             };
             views.insert(signal, view);
         }

@@ -11,7 +11,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use arrow::record_batch::RecordBatch;
-use meridian_aggregator::config::{S3Config, StoreConfig};
+use meridian_aggregator::config::{MaintenanceConfig, S3Config, StoreConfig};
 use meridian_aggregator::store::{Incoming, Lane, LaneKey, Record, Store, StoreMetrics};
 use meridian_proto::ids::AgentId;
 use meridian_proto::schema;
@@ -101,13 +101,18 @@ pub fn store_config(url: &Url) -> StoreConfig {
         url: url.clone(),
         commit_interval: Duration::from_secs(3_600),
         commit_bytes: 64 << 20,
+        maintenance: MaintenanceConfig::default(),
         s3: S3Config::default(),
     }
 }
 
 pub async fn open(url: &Url) -> Store {
+    open_with(&store_config(url)).await
+}
+
+pub async fn open_with(config: &StoreConfig) -> Store {
     let metrics = StoreMetrics::new(&Registry::new()).expect("a registry of its own");
-    Store::open(&store_config(url), Clock::system(), metrics)
+    Store::open(config, Clock::system(), metrics)
         .await
         .expect("the store opens")
 }

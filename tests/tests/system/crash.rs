@@ -1,5 +1,6 @@
 //! kill -9 of both processes in turn, under load, while clients repeat what was not
-//! answered. One run serves both rules. What it does not prove: that the machine may crash.
+//! answered, while files are merged, vacuumed and logs cleaned in haste. One run serves both
+//! rules. What it does not prove: that the machine may crash.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -34,6 +35,7 @@ fn outcome() -> Outcome {
 }
 
 async fn crashes_under_load(lab: Arc<Lab>, spec: AggregatorSpec) -> Result<Outcome> {
+    let spec = spec.with_hasty_maintenance("4s");
     let mut aggregator = Aggregator::start(&lab, spec).await?;
     let mut agent = Agent::start(&lab, AgentSpec::new("agent", "eu", aggregator.ingest())).await?;
     let load = Load::start(agent.http(), 4, Duration::from_millis(10));
