@@ -11,13 +11,11 @@ use bytes::Bytes;
 use meridian_proto::signal::Signal;
 
 use super::descriptors::Kind;
-use super::descriptors::{
-    DATA_HEAD, LOG_RECORD, METRIC, METRIC_HEAD, Message, RESOURCE_HEAD, SCOPE_HEAD, SPAN,
-};
+use super::descriptors::{DATA_HEAD, METRIC, METRIC_HEAD, Message, RESOURCE_HEAD, SCOPE_HEAD};
 use super::rejections::{Reason, Rejections};
 use super::values::metric_data;
 use super::wire::{Field, Fields, Malformed, put_bytes};
-use inspect::{Inspection, has_time, histogram_fault, span_fault};
+use inspect::{Inspection, histogram_fault};
 
 /// What a request may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +104,7 @@ impl Walk {
             .min(meridian_proto::attributes::VALUE_DEPTH_MAX);
         Self {
             signal,
-            inspection: Inspection { value_depth_max },
+            inspection: Inspection::new(value_depth_max),
             items: 0,
             rejected: 0,
             reasons: Rejections::new(signal),
@@ -133,7 +131,7 @@ impl Walk {
     fn head(
         &mut self,
         message: &'static Message,
-        fields: Fields<'_>,
+        fields: &Fields<'_>,
         above: Option<Reason>,
     ) -> Result<Option<Reason>, Malformed> {
         let reason = match above {
@@ -145,7 +143,7 @@ impl Walk {
     }
 
     fn resource_group(&mut self, fields: Fields<'_>, out: &mut Output) -> Result<bool, Malformed> {
-        let reason = self.head(&RESOURCE_HEAD, fields.clone(), None)?;
+        let reason = self.head(&RESOURCE_HEAD, &fields, None)?;
         for field in fields {
             let field = field?;
             if field.number == 2 {
@@ -165,7 +163,7 @@ impl Walk {
         above: Option<Reason>,
         out: &mut Output,
     ) -> Result<bool, Malformed> {
-        let reason = self.head(&SCOPE_HEAD, fields.clone(), above)?;
+        let reason = self.head(&SCOPE_HEAD, &fields, above)?;
         for field in fields {
             let field = field?;
             match (field.number, self.signal) {
@@ -186,15 +184,13 @@ impl Walk {
         let fields = field.message()?;
         let reason = match (above, self.signal) {
             (Some(reason), _) => Some(reason),
-            (None, Signal::Logs) => self.inspection.run(&LOG_RECORD, fields.clone())?,
-            (None, _) => match self.inspection.run(&SPAN, fields.clone())? {
-                Some(reason) => Some(reason),
-                None => span_fault(fields.clone())?,
-            },
+            (None, Signal::Logs) => {
+                let (reason, has_time) = self.inspection.log_record(&fields)?;
+                self.every_log_has_time &= has_time || reason.is_some();
+                reason
+            }
+            (None, _) => self.inspection.span(&fields)?,
         };
-        if reason.is_none() && self.signal == Signal::Logs {
-            self.every_log_has_time &= has_time(fields)?;
-        }
         self.count(field, reason, out);
         Ok(())
     }
@@ -219,7 +215,7 @@ impl Walk {
         above: Option<Reason>,
         out: &mut Output,
     ) -> Result<bool, Malformed> {
-        let mut reason = self.head(&METRIC_HEAD, fields.clone(), above)?;
+        let mut reason = self.head(&METRIC_HEAD, &fields, above)?;
         for field in fields.clone() {
             let field = field?;
             if METRIC_HEAD.field(field.number).is_some() {
@@ -227,7 +223,7 @@ impl Walk {
             }
         }
         if let Some((number, data)) = metric_data(fields)? {
-            reason = self.head(&DATA_HEAD, data.fields(), reason)?;
+            reason = self.head(&DATA_HEAD, &data.fields(), reason)?;
             let start = begin(out);
             for field in data.fields() {
                 let field = field?;
@@ -252,7 +248,7 @@ impl Walk {
         let fields = field.message()?;
         let mut reason = above;
         if let (None, Some(message)) = (reason, point_message(data)) {
-            reason = self.inspection.run(message, fields.clone())?;
+            reason = self.inspection.run(message, &fields)?;
             if reason.is_none() && data == HISTOGRAM {
                 reason = histogram_fault(fields)?;
             }

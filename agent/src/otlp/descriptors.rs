@@ -6,10 +6,12 @@
 
 mod logs;
 mod metrics;
+mod steps;
 mod traces;
 
 pub use logs::LOG_RECORD;
 pub use metrics::{DATA_HEAD, METRIC, METRIC_HEAD};
+pub use steps::{Step, Steps};
 pub use traces::SPAN;
 
 use meridian_proto::signal::Signal;
@@ -21,6 +23,8 @@ pub struct Message {
     pub name: &'static str,
     /// Its fields, the most frequent first.
     pub fields: &'static [FieldSpec],
+    /// The same by tag, for the check.
+    pub steps: Steps,
 }
 
 /// One field of a message.
@@ -141,7 +145,11 @@ const fn oneof(json_name: &'static str, name: &'static str, number: u32, kind: K
 }
 
 const fn message(name: &'static str, fields: &'static [FieldSpec]) -> Message {
-    Message { name, fields }
+    Message {
+        name,
+        fields,
+        steps: Steps::of(fields),
+    }
 }
 
 const fn attributes(number: u32) -> FieldSpec {

@@ -46,6 +46,21 @@ fn survive(signal: Signal, bytes: &[u8]) {
     drop(json_to_protobuf(signal, bytes, &limits));
 }
 
+/// prost decodes it, and finds in it the items that the check counted.
+fn another_reader_takes_what_the_check_passes(signal: Signal, bytes: &[u8]) {
+    use prost::Message;
+    let Ok(checked) = check(signal, bytes.to_vec().into(), &CheckLimits::default()) else {
+        return;
+    };
+    let body = checked.body;
+    let items = match signal {
+        Signal::Spans => Spans::decode(body).map(|request| normal::spans(&request).len()),
+        Signal::Logs => Logs::decode(body).map(|request| normal::logs(&request).len()),
+        Signal::Metrics => Metrics::decode(body).map(|request| normal::metrics(&request).len()),
+    };
+    assert_eq!(items, Ok(rows_of(checked.items)));
+}
+
 fn rows_of(items: u32) -> usize {
     usize::try_from(items).expect("items fit")
 }
@@ -83,9 +98,11 @@ proptest! {
                 bytes[index] = byte;
             }
             survive(signal, &bytes);
+            another_reader_takes_what_the_check_passes(signal, &bytes);
             bytes.truncate(keep.index(bytes.len()));
         }
         survive(signal, &bytes);
+        another_reader_takes_what_the_check_passes(signal, &bytes);
     }
 
     #[test]

@@ -63,6 +63,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// All bytes of the message, and where they begin in the body.
+    pub fn whole(&self) -> (&'a [u8], usize) {
+        (self.bytes, self.base)
+    }
+
     #[cold]
     fn fault(&self, what: &'static str) -> Malformed {
         Malformed {
@@ -167,7 +172,8 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 }
 
 impl<'a> Field<'a> {
-    fn wrong(&self) -> Malformed {
+    /// The fault of a field whose wire type is not the one that OTLP gives it.
+    pub fn wrong(&self) -> Malformed {
         Malformed {
             offset: self.offset,
             what: "a field with another wire type than OTLP gives it",

@@ -4,93 +4,281 @@
 use meridian_proto::ids::{SPAN_ID_BYTES, TRACE_ID_BYTES};
 use meridian_proto::time::UNIX_NANOS_MAX;
 
-use crate::otlp::descriptors::{ANY_VALUE, FieldSpec, Kind, Message, Presence};
+use crate::otlp::descriptors::{ANY_VALUE, FieldSpec, Kind, LOG_RECORD, Message, SPAN, Step};
 use crate::otlp::rejections::Reason;
 use crate::otlp::values::NOT_HEX;
-use crate::otlp::wire::{Field, Fields, Malformed};
+use crate::otlp::wire::{Fields, Malformed};
 
-/// The generic walk.
+/// The bits of [`Inspection::ids`].
+const HAS_TRACE_ID: u8 = 1;
+const HAS_SPAN_ID: u8 = 2;
+const PARENT_IS_SOUND: u8 = 4;
+const SPAN_IS_SOUND: u8 = HAS_TRACE_ID | HAS_SPAN_ID | PARENT_IS_SOUND;
+
+/// The generic walk over one item, or over what items share.
+///
+/// It is most of what the agent does with a span on its way in: a field's tag looks up what is
+/// to be done, nothing is held but the rest of the bytes, and words for what is wrong are found
+/// only once something is.
 pub struct Inspection {
     /// How deep arrays and maps may nest.
-    pub value_depth_max: u32,
+    value_depth_max: u32,
+    /// The first thing that cannot be kept.
+    reason: Option<Reason>,
+    /// Which ids of the span are as they must be.
+    ids: u8,
+    /// Time and observed time of the log record.
+    times: [u64; 2],
 }
 
 impl Inspection {
+    /// Values may nest so deep.
+    pub fn new(value_depth_max: u32) -> Self {
+        Self {
+            value_depth_max,
+            reason: None,
+            ids: 0,
+            times: [0; 2],
+        }
+    }
+
     /// Walks the whole message: a fault of the framing or of a wire type is an error, the
     /// first thing that cannot be kept is the answer.
-    pub fn run(&self, message: &'static Message, fields: Fields<'_>) -> Result<Option<Reason>, Malformed> {
+    pub fn run(
+        &mut self,
+        message: &'static Message,
+        fields: &Fields<'_>,
+    ) -> Result<Option<Reason>, Malformed> {
+        let (bytes, base) = fields.whole();
+        self.reason = None;
         // The value itself is one level, the arrays and maps in it are the others.
-        self.message(message, fields, self.value_depth_max + 1)
+        self.message(message, bytes, base, self.value_depth_max + 1)?;
+        Ok(self.reason.take())
+    }
+
+    /// The same for a span, whose ids must be sound.
+    pub fn span(&mut self, fields: &Fields<'_>) -> Result<Option<Reason>, Malformed> {
+        self.ids = PARENT_IS_SOUND;
+        match self.run(&SPAN, fields)? {
+            None if self.ids != SPAN_IS_SOUND => span_fault(fields.clone()),
+            reason => Ok(reason),
+        }
+    }
+
+    /// The same for a log record, and whether it says when it happened or was observed.
+    pub fn log_record(&mut self, fields: &Fields<'_>) -> Result<(Option<Reason>, bool), Malformed> {
+        self.times = [0; 2];
+        let reason = self.run(&LOG_RECORD, fields)?;
+        Ok((reason, self.times != [0; 2]))
     }
 
     fn message(
-        &self,
+        &mut self,
         message: &'static Message,
-        fields: Fields<'_>,
+        whole: &[u8],
+        base: usize,
         depth_left: u32,
-    ) -> Result<Option<Reason>, Malformed> {
-        let mut first = None;
-        for field in fields {
-            let field = field?;
-            if let Some(spec) = message.field(field.number) {
-                let reason = self.field(message, spec, &field, depth_left)?;
-                first = first.or(reason);
-            }
+    ) -> Result<(), Malformed> {
+        let mut rest = whole;
+        while let Some((&first, after)) = rest.split_first() {
+            let at = base + (whole.len() - rest.len());
+            let fault = || fault_of(rest, at);
+            let (tag, step, after) = if first < 0x80 {
+                (u64::from(first), message.step(first), after)
+            } else {
+                let (tag, after) = varint(rest).ok_or_else(fault)?;
+                (tag, message.long_step(tag), after)
+            };
+            rest = match step {
+                Step::Refuse => return Err(fault()),
+                Step::Varint => varint(after).ok_or_else(fault)?.1,
+                Step::Fixed64 => after.get(8..).ok_or_else(fault)?,
+                Step::Fixed32 => after.get(4..).ok_or_else(fault)?,
+                Step::Count => {
+                    let (bits, after) = after.split_first_chunk().ok_or_else(fault)?;
+                    self.count(message, tag, u64::from_le_bytes(*bits));
+                    after
+                }
+                Step::Bytes => delimited(after).ok_or_else(fault)?.1,
+                Step::Text => {
+                    let (text, after) = delimited(after).ok_or_else(fault)?;
+                    if !is_utf8(text) {
+                        self.reject(message, tag);
+                    }
+                    after
+                }
+                Step::Id => {
+                    let (id, after) = delimited(after).ok_or_else(fault)?;
+                    self.id(message, tag, id);
+                    after
+                }
+                Step::Message => {
+                    let (bytes, after) = delimited(after).ok_or_else(fault)?;
+                    let base = at + (rest.len() - after.len() - bytes.len());
+                    self.inner(message, tag, bytes, base, depth_left)?;
+                    after
+                }
+                Step::Elements => self.elements(message, tag, rest, at)?,
+            };
         }
-        Ok(first)
+        Ok(())
     }
 
-    fn field(
-        &self,
-        message: &'static Message,
-        spec: &'static FieldSpec,
-        field: &Field<'_>,
-        depth_left: u32,
-    ) -> Result<Option<Reason>, Malformed> {
-        let repeated = spec.presence == Presence::Repeated;
-        let mut sound = true;
-        match spec.kind {
-            Kind::String => sound = std::str::from_utf8(field.bytes()?).is_ok(),
-            Kind::Bytes | Kind::Id => drop(field.bytes()?),
-            Kind::Bool | Kind::Uint32 | Kind::Sint32 | Kind::Int64 | Kind::Enum(_) => drop(field.varint()?),
-            Kind::Uint64 => field.each_varint(|value| sound &= value <= UNIX_NANOS_MAX)?,
-            Kind::Fixed32 => drop(field.fixed32()?),
-            // Every unsigned 64-bit field of OTLP is a time or a count.
-            Kind::Fixed64 if repeated => field.each_fixed64(|value| sound &= value <= UNIX_NANOS_MAX)?,
-            Kind::Fixed64 => sound = field.fixed64()? <= UNIX_NANOS_MAX,
-            Kind::Double if repeated => field.each_fixed64(|_| ())?,
-            Kind::Double | Kind::Sfixed64 => drop(field.fixed64()?),
-            Kind::Message(inner) => return self.inner(inner, field, depth_left),
-        }
-        let (message, name) = (message.name, spec.name);
-        Ok(match (sound, spec.kind) {
-            (true, _) => None,
-            (false, Kind::String) => Some(Reason::NotUtf8 { message, field: name }),
-            (false, _) => Some(Reason::TooLarge { message, field: name }),
-        })
-    }
-
+    #[inline]
     fn inner(
-        &self,
-        message: &'static Message,
-        field: &Field<'_>,
+        &mut self,
+        above: &'static Message,
+        tag: u64,
+        bytes: &[u8],
+        base: usize,
         depth_left: u32,
-    ) -> Result<Option<Reason>, Malformed> {
-        let fields = field.message()?;
+    ) -> Result<(), Malformed> {
+        let Some(Kind::Message(message)) = spec_of(above, tag).map(|spec| spec.kind) else {
+            return Ok(());
+        };
         if !std::ptr::eq(message, &raw const ANY_VALUE) {
-            return self.message(message, fields, depth_left);
+            return self.message(message, bytes, base, depth_left);
         }
         match depth_left.checked_sub(1) {
-            Some(depth_left) => self.message(message, fields, depth_left),
-            None => Ok(Some(Reason::TooDeep {
-                depth_max: self.value_depth_max,
-            })),
+            Some(depth_left) => self.message(message, bytes, base, depth_left),
+            None => {
+                let depth_max = self.value_depth_max;
+                self.reason.get_or_insert(Reason::TooDeep { depth_max });
+                Ok(())
+            }
         }
+    }
+
+    #[inline]
+    fn count(&mut self, message: &'static Message, tag: u64, value: u64) {
+        if value > UNIX_NANOS_MAX {
+            self.reject(message, tag);
+        }
+        if std::ptr::eq(message, &raw const LOG_RECORD) {
+            self.times[usize::from(tag >> 3 != 1)] = value;
+        }
+    }
+
+    /// Of an id that is there several times the last counts, as everywhere in protobuf.
+    #[inline]
+    fn id(&mut self, message: &'static Message, tag: u64, id: &[u8]) {
+        if !std::ptr::eq(message, &raw const SPAN) {
+            return;
+        }
+        let (bit, sound) = match tag >> 3 {
+            1 => (HAS_TRACE_ID, id.len() == TRACE_ID_BYTES && !is_zero(id)),
+            2 => (HAS_SPAN_ID, id.len() == SPAN_ID_BYTES && !is_zero(id)),
+            _ => (PARENT_IS_SOUND, matches!(id.len(), 0 | SPAN_ID_BYTES)),
+        };
+        self.ids = if sound { self.ids | bit } else { self.ids & !bit };
+    }
+
+    /// Elements of a repeated number; returns what follows them.
+    fn elements<'a>(
+        &mut self,
+        message: &'static Message,
+        tag: u64,
+        rest: &'a [u8],
+        at: usize,
+    ) -> Result<&'a [u8], Malformed> {
+        let Some(field) = Fields::new(rest, at).next() else {
+            return Ok(&[]);
+        };
+        let field = field?;
+        let mut sound = true;
+        match spec_of(message, tag).map(|spec| spec.kind) {
+            Some(Kind::Uint64) => field.each_varint(|value| sound &= value <= UNIX_NANOS_MAX)?,
+            Some(Kind::Fixed64) => field.each_fixed64(|value| sound &= value <= UNIX_NANOS_MAX)?,
+            _ => field.each_fixed64(|_| ())?,
+        }
+        if !sound {
+            self.reject(message, tag);
+        }
+        Ok(rest.get(field.encoded.len()..).unwrap_or_default())
+    }
+
+    #[cold]
+    fn reject(&mut self, message: &'static Message, tag: u64) {
+        let Some(spec) = spec_of(message, tag) else { return };
+        let (message, field) = (message.name, spec.name);
+        self.reason.get_or_insert(match spec.kind {
+            Kind::String => Reason::NotUtf8 { message, field },
+            _ => Reason::TooLarge { message, field },
+        });
     }
 }
 
+#[inline]
+fn spec_of(message: &'static Message, tag: u64) -> Option<&'static FieldSpec> {
+    message.field(u32::try_from(tag >> 3).ok()?)
+}
+
+/// What is wrong with the first field of `rest`, which is somewhere wrong: not its framing,
+/// then its type.
+#[cold]
+fn fault_of(rest: &[u8], at: usize) -> Malformed {
+    match Fields::new(rest, at).next() {
+        Some(Ok(field)) => field.wrong(),
+        Some(Err(fault)) => fault,
+        None => Malformed {
+            offset: at,
+            what: "a field that ends beyond its message",
+        },
+    }
+}
+
+/// A varint and what follows it.
+#[inline(always)]
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    match bytes.split_first() {
+        Some((&first, after)) if first < 0x80 => Some((u64::from(first), after)),
+        _ => long_varint(bytes),
+    }
+}
+
+#[inline(never)]
+fn long_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0_u64;
+    for (index, &byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            // The tenth byte holds only the 64th bit.
+            return (index < 9 || byte < 2).then(|| (value, bytes.get(index + 1..).unwrap_or_default()));
+        }
+    }
+    None
+}
+
+/// The payload of a length-delimited field, and what follows it.
+#[inline(always)]
+fn delimited(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, after) = varint(bytes)?;
+    after.split_at_checked(usize::try_from(length).ok()?)
+}
+
+/// Nearly all text of telemetry is short and ASCII, which takes a few instructions to see.
+#[inline]
+fn is_utf8(bytes: &[u8]) -> bool {
+    const NOT_ASCII: u64 = 0x8080_8080_8080_8080;
+    let ascii = match bytes.last_chunk() {
+        Some(last) => {
+            let words = bytes.chunks_exact(8).filter_map(<[u8]>::first_chunk);
+            let bits = words.fold(u64::from_le_bytes(*last), |bits, word| {
+                bits | u64::from_le_bytes(*word)
+            });
+            bits & NOT_ASCII == 0
+        }
+        None => bytes.iter().fold(0, |bits, byte| bits | byte) < 0x80,
+    };
+    ascii || std::str::from_utf8(bytes).is_ok()
+}
+
+fn is_zero(id: &[u8]) -> bool {
+    id.iter().all(|byte| *byte == 0)
+}
+
 /// A span without sound ids cannot be found again.
-pub fn span_fault(fields: Fields<'_>) -> Result<Option<Reason>, Malformed> {
+fn span_fault(fields: Fields<'_>) -> Result<Option<Reason>, Malformed> {
     let (mut trace_id, mut span_id, mut parent): (&[u8], &[u8], &[u8]) = (&[], &[], &[]);
     for field in fields {
         let field = field?;
@@ -119,7 +307,7 @@ fn id_fault(field: &'static str, id: &[u8], want: usize) -> Option<Reason> {
             found: id.len(),
             want,
         })
-    } else if id.iter().all(|byte| *byte == 0) {
+    } else if is_zero(id) {
         Some(Reason::IdZero { field })
     } else {
         None
@@ -151,18 +339,4 @@ pub fn histogram_fault(fields: Fields<'_>) -> Result<Option<Reason>, Malformed> 
     } else {
         None
     })
-}
-
-/// Whether a log record says when it happened or was observed.
-pub fn has_time(fields: Fields<'_>) -> Result<bool, Malformed> {
-    let (mut time, mut observed) = (0, 0);
-    for field in fields {
-        let field = field?;
-        match field.number {
-            1 => time = field.fixed64()?,
-            11 => observed = field.fixed64()?,
-            _ => {}
-        }
-    }
-    Ok(time != 0 || observed != 0)
 }
