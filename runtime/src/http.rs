@@ -38,6 +38,9 @@ pub struct Options {
     pub header_timeout: Duration,
     /// Requests in flight on one HTTP/2 connection.
     pub max_concurrent_streams: u32,
+    /// The largest HTTP/2 frame that a peer may send. A body in few large frames costs less to
+    /// read, and each connection may hold one frame that has not arrived yet.
+    pub max_frame_bytes: u32,
     /// An HTTP/2 peer that answers no ping for twice this long is cut off.
     pub keep_alive: Duration,
 }
@@ -48,6 +51,7 @@ impl Default for Options {
             max_connections: 1_024,
             header_timeout: Duration::from_secs(10),
             max_concurrent_streams: 128,
+            max_frame_bytes: 16 * 1024,
             keep_alive: Duration::from_secs(20),
         }
     }
@@ -102,6 +106,7 @@ fn builder(options: &Options) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(options.max_concurrent_streams)
+        .max_frame_size(options.max_frame_bytes)
         .keep_alive_interval(options.keep_alive)
         .keep_alive_timeout(options.keep_alive);
     builder

@@ -13,6 +13,10 @@ use bytes::Bytes;
 const STEP_BYTES: usize = 16 * 1024;
 /// The most that a buffer grows at once: beyond this, doubling would reserve too far ahead.
 const GROWTH_BYTES_MAX: usize = 1024 * 1024;
+/// The least that is worth keeping in the connection's read buffer instead of copying it out.
+const ADOPTED_BYTES_MIN: usize = 32 * 1024;
+/// What the read buffer of a connection may hold around bytes that are adopted from it.
+const AROUND_ADOPTED_BYTES: usize = 64 * 1024;
 
 /// A budget of bytes, shared by all requests of a receiver.
 #[derive(Debug)]
@@ -94,7 +98,7 @@ impl Reservation {
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self.as_slice()
     }
 }
 
@@ -107,16 +111,23 @@ impl Drop for Reservation {
 /// Bytes in memory that are reserved before they are held.
 #[derive(Debug)]
 pub struct Buffer {
-    bytes: Vec<u8>,
+    held: Held,
     bytes_max: usize,
     reservation: Reservation,
+}
+
+#[derive(Debug)]
+enum Held {
+    Copied(Vec<u8>),
+    /// Left where the connection has read them.
+    Adopted(Bytes),
 }
 
 impl Buffer {
     /// An empty buffer that takes at most `bytes_max` bytes out of `admission`.
     pub fn new(admission: &Arc<Admission>, bytes_max: usize) -> Self {
         Self {
-            bytes: Vec::new(),
+            held: Held::Copied(Vec::new()),
             bytes_max,
             reservation: Reservation::empty(admission),
         }
@@ -128,37 +139,59 @@ impl Buffer {
         reservation.grow(bytes.capacity())?;
         Ok(Self {
             bytes_max: bytes.len(),
-            bytes,
+            held: Held::Copied(bytes),
+            reservation,
+        })
+    }
+
+    /// Whether bytes that arrived in one piece are better adopted than copied.
+    pub fn is_worth_adopting(bytes: usize) -> bool {
+        bytes >= ADOPTED_BYTES_MIN
+    }
+
+    /// A buffer of bytes that stay in the connection's read buffer; the reservation is made now.
+    pub fn adopt(admission: &Arc<Admission>, bytes: Bytes) -> Result<Self, MemoryFull> {
+        let mut reservation = Reservation::empty(admission);
+        reservation.grow(bytes.len() + AROUND_ADOPTED_BYTES)?;
+        Ok(Self {
+            bytes_max: bytes.len(),
+            held: Held::Adopted(bytes),
             reservation,
         })
     }
 
     /// Appends `chunk`. After an overflow the buffer still holds what it held before.
     pub fn extend(&mut self, chunk: &[u8]) -> Result<(), Overflow> {
-        let needed = self.bytes.len() + chunk.len();
+        let needed = self.len() + chunk.len();
         if needed > self.bytes_max {
             return Err(Overflow::TooLarge {
                 bytes_max: self.bytes_max,
             });
         }
-        self.make_room(needed)?;
-        self.bytes.extend_from_slice(chunk);
+        // What is adopted is complete: only an empty chunk comes so far.
+        if let Held::Copied(bytes) = &mut self.held {
+            make_room(bytes, needed, &mut self.reservation)?;
+            bytes.extend_from_slice(chunk);
+        }
         Ok(())
     }
 
     /// The bytes so far.
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes
+        match &self.held {
+            Held::Copied(bytes) => bytes,
+            Held::Adopted(bytes) => bytes,
+        }
     }
 
     /// How many bytes it holds.
     pub fn len(&self) -> usize {
-        self.bytes.len()
+        self.as_slice().len()
     }
 
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.as_slice().is_empty()
     }
 
     /// The bytes, which stay reserved until the last handle on them is dropped, wherever that
@@ -167,18 +200,18 @@ impl Buffer {
     pub fn into_bytes(self) -> Bytes {
         Bytes::from_owner(self)
     }
+}
 
-    fn make_room(&mut self, needed: usize) -> Result<(), MemoryFull> {
-        let capacity = self.bytes.capacity();
-        if needed <= capacity {
-            return Ok(());
-        }
-        let step = capacity.clamp(STEP_BYTES, GROWTH_BYTES_MAX);
-        let target = needed.max(capacity + step);
-        self.reservation.grow(target - capacity)?;
-        self.bytes.reserve_exact(target - self.bytes.len());
-        Ok(())
+fn make_room(bytes: &mut Vec<u8>, needed: usize, reservation: &mut Reservation) -> Result<(), MemoryFull> {
+    let capacity = bytes.capacity();
+    if needed <= capacity {
+        return Ok(());
     }
+    let step = capacity.clamp(STEP_BYTES, GROWTH_BYTES_MAX);
+    let target = needed.max(capacity + step);
+    reservation.grow(target - capacity)?;
+    bytes.reserve_exact(target - bytes.len());
+    Ok(())
 }
 
 #[cfg(test)]
@@ -214,8 +247,28 @@ mod tests {
             }
         }
         assert!(refused > 0, "100 bodies of 64 kB do not fit into 1 MB");
-        let held: usize = buffers.iter().map(|buffer| buffer.bytes.capacity()).sum();
+        let held: usize = buffers.iter().map(capacity).sum();
         assert!(held <= 1_000_000, "{held} bytes are held");
+    }
+
+    fn capacity(buffer: &Buffer) -> usize {
+        match &buffer.held {
+            Held::Copied(bytes) => bytes.capacity(),
+            Held::Adopted(bytes) => bytes.len(),
+        }
+    }
+
+    #[test]
+    fn adopted_bytes_are_reserved_with_what_may_be_around_them() {
+        let admission = Admission::new(200_000);
+        let bytes = Bytes::from(vec![7; 100_000]);
+        let buffer = Buffer::adopt(&admission, bytes.clone()).expect("room");
+        assert_eq!(buffer.as_slice().as_ptr(), bytes.as_ptr(), "not copied");
+        assert!(admission.bytes_used() > 150_000);
+        let full = Buffer::adopt(&admission, bytes.slice(..50_000));
+        assert_eq!(full.map(drop), Err(MemoryFull));
+        drop(buffer.into_bytes());
+        assert_eq!(admission.bytes_used(), 0);
     }
 
     #[test]

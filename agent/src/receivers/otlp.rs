@@ -44,6 +44,8 @@ const NAME: &str = "otlp";
 /// Longer than the idle timeout of a load balancer in front of us (60 s on AWS), so that it is
 /// never we who close a connection that it is about to use.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
+/// A usual request fits into one frame.
+const FRAME_BYTES_MAX: u32 = 64 * 1024;
 
 /// Why the receiver could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +109,7 @@ impl OtlpReceiver {
         let options = Options {
             max_connections: self.config.max_connections,
             header_timeout: HEADER_TIMEOUT,
+            max_frame_bytes: FRAME_BYTES_MAX,
             ..Options::default()
         };
         let mut reporter = HealthReporter::new();

@@ -102,7 +102,7 @@ impl Grpc {
         let mut body = TimedBody::new(body, self.door.body_timeout);
         let mut framing = Framing::new(&self.door);
         while let Some(chunk) = body.next().await? {
-            framing.push(&chunk)?;
+            framing.push(chunk)?;
         }
         framing.finish()
     }

@@ -7,7 +7,9 @@
 //! Takes exactly one message, as unary calls have, and refuses a length over the limit before
 //! the message is there. It deliberately does not decompress.
 
-use crate::intake::admission::Buffer;
+use bytes::Bytes;
+
+use crate::intake::admission::{Buffer, Overflow};
 use crate::receivers::otlp::door::Door;
 use crate::receivers::otlp::fault::Fault;
 
@@ -66,13 +68,12 @@ impl<'a> Framing<'a> {
         }
     }
 
-    /// Takes the next bytes of the stream.
-    pub fn push(&mut self, mut chunk: &[u8]) -> Result<(), Fault> {
+    /// Takes the next bytes of the stream. A large message that is whole in them is not copied.
+    pub fn push(&mut self, mut chunk: Bytes) -> Result<(), Fault> {
         if self.message.is_none() {
             let missing = PREFIX_BYTES - self.prefix.len();
-            let (head, rest) = chunk.split_at(missing.min(chunk.len()));
-            self.prefix.extend_from_slice(head);
-            chunk = rest;
+            let head = chunk.split_to(missing.min(chunk.len()));
+            self.prefix.extend_from_slice(&head);
             self.message = self.open()?;
         }
         let Some(message) = &mut self.message else {
@@ -81,7 +82,11 @@ impl<'a> Framing<'a> {
         if chunk.len() > message.length - message.body.len() {
             return Err(FrameError::Several.into());
         }
-        Ok(message.body.extend(chunk)?)
+        if chunk.len() == message.length && Buffer::is_worth_adopting(chunk.len()) {
+            message.body = Buffer::adopt(&self.door.admission, chunk).map_err(Overflow::from)?;
+            return Ok(());
+        }
+        Ok(message.body.extend(&chunk)?)
     }
 
     /// The stream has ended.
