@@ -70,7 +70,7 @@ impl Queue {
             .await
             .map_err(|_| AppendError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        {
+        let is_news = {
             let mut queued = self.queued.lock();
             if queued.closing {
                 return Err(AppendError::Closed);
@@ -81,8 +81,13 @@ impl Queue {
                 answer,
                 _room: room,
             });
+            // In between the writer lingers: to wake it for each record would cost as much as
+            // to append one.
+            queued.requests.len() == 1 || !queued.may_grow()
+        };
+        if is_news {
+            self.wake.notify_one();
         }
-        self.wake.notify_one();
         answered.await.unwrap_or_else(|_| {
             Err(AppendError::Failed(Arc::new(io::Error::other(
                 "the spool's writer has ended",
