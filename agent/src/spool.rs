@@ -29,15 +29,18 @@
 //!                             was compressed, see [`cold`]
 //! *.seg.bad                   a segment that could not be read; for people, never touched again.
 //!                             One of a later version is not damage: the spool is not opened
-//! *.tmp                       being made; removed when the spool is opened
+//! *.tmp                       being made, or kept for the next segment; removed when the spool
+//!                             is opened
 //! ```
 //!
 //! A segment is a header of 64 bytes, then records without gaps, then zeros (space that is
-//! reserved) until it is sealed:
+//! reserved) until it is sealed. The file of a delivered segment is used again for the next, so
+//! that its records overwrite blocks and a sync has no metadata to write; there 64 zeros follow
+//! the last record, and after them what the file held before.
 //!
 //! ```text
-//!  0 "MerSpool"   8 version u32 = 1   12 salt u32   16 identity [16]   32 first seq u64
-//! 40 zeros        60 crc of 0..60
+//!  0 "MerSpool"      8 version u32 = 1   12 salt u32   16 identity [16]   32 first seq u64
+//! 40 recycled u8    41 zeros             60 crc of 0..60
 //! ```
 //!
 //! A record is a header of 64 bytes, the overlay, the body, zeros up to a multiple of 8:
@@ -418,5 +421,7 @@ mod cold_tests;
 mod fault_tests;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod recycle_tests;
 #[cfg(test)]
 mod tests;

@@ -175,6 +175,7 @@ impl Compressor {
             first_seq: candidate.first_seq,
             salt: candidate.salt,
             cold: None,
+            recycled: false,
         }
     }
 

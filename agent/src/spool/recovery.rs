@@ -253,6 +253,7 @@ impl<'a> Segments<'a> {
                 salt: header.salt,
                 first_seq: seq,
                 end_seq,
+                recycled: header.recycled,
             },
         )?;
         self.report(path, &scan, end_seq);
@@ -320,7 +321,7 @@ impl<'a> Segments<'a> {
         if scan.corrupt_records > 0 {
             tracing::error!(segment = %path.display(), records = scan.corrupt_records, "skipping damaged records in the spool");
         }
-        if end_seq.is_none() && scan.torn_bytes > 0 {
+        if end_seq.is_none() && scan.torn_bytes > 0 && !scan.is_leftover {
             recovery.torn_bytes += scan.torn_bytes;
             tracing::warn!(segment = %path.display(), bytes = scan.torn_bytes, "cutting an unfinished write off the spool");
         }

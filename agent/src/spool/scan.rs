@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::disk::DiskFile;
 use super::record::{self, ALIGNMENT, HEADER_BYTES, Header};
-use super::segment::SEGMENT_HEADER_BYTES;
+use super::segment::{END_MARK, SEGMENT_HEADER_BYTES};
 
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -21,6 +21,8 @@ pub(super) struct Expected {
     /// The first sequence of the next segment: records from there on were abandoned when a
     /// write failed, and must not come back. `None` for the newest segment.
     pub end_seq: Option<u64>,
+    /// Whether the file held another segment before.
+    pub recycled: bool,
 }
 
 /// A record's header and where it is.
@@ -38,6 +40,8 @@ pub(super) struct Scan {
     pub end: u64,
     /// Bytes after the end that are not zero: an unfinished write, or what damage made of a record.
     pub torn_bytes: u64,
+    /// Whether these are only what a recycled file held before.
+    pub is_leftover: bool,
     /// Records that damage took, before and between those that are there.
     pub corrupt_records: u64,
 }
@@ -68,10 +72,11 @@ pub(super) fn scan(file: &dyn DiskFile, expected: Expected) -> io::Result<Scan> 
         found.records.push(located);
     }
     found.torn_bytes = scanner.last_nonzero_after(found.end)?.saturating_sub(found.end);
+    found.is_leftover = expected.recycled && scanner.ends_with_mark(found.end)?;
     let missing = expected
         .end_seq
         .is_some_and(|end| scanner.expected.first_seq < end);
-    if missing && !abandoned && found.torn_bytes > 0 {
+    if missing && !abandoned && found.torn_bytes > 0 && !found.is_leftover {
         found.corrupt_records += 1;
     }
     Ok(found)
@@ -140,6 +145,13 @@ impl Scanner<'_> {
             at += read as u64;
         }
         Ok(None)
+    }
+
+    /// Whether the mark follows, or as much of it as fits.
+    fn ends_with_mark(&self, end: u64) -> io::Result<bool> {
+        let mut bytes = [0; END_MARK.len()];
+        self.file.read_at(&mut bytes, end)?;
+        Ok(bytes == END_MARK)
     }
 
     /// One past the last byte that is not zero, or `from`.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use meridian_proto::ids::AgentId;
 
 use super::disk::{Disk, DiskFile};
-use super::record::field;
+use super::record::{HEADER_BYTES, field};
 
 /// Bytes of a segment's header; the first record begins after it.
 pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
@@ -19,7 +19,11 @@ const MAGIC: [u8; 8] = *b"MerSpool";
 const VERSION: u32 = 1;
 /// Compressed, see [`super::cold`]. The newest version that this release knows.
 pub(super) const COLD_VERSION: u32 = 2;
+/// In a recycled segment each group of records is followed by this, which the next one
+/// overwrites: so an unfinished write can be told from what the file held before.
+pub(super) const END_MARK: [u8; HEADER_BYTES] = [0; HEADER_BYTES];
 const EXTENSION: &str = ".seg";
+const ZEROS_BYTES: usize = 64 << 10;
 
 /// What a segment's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +35,9 @@ pub(super) struct SegmentHeader {
     pub salt: u32,
     /// Where things are in a compressed segment.
     pub cold: Option<Cold>,
+    /// The file held another segment before, whose bytes follow the last record and its
+    /// [`END_MARK`].
+    pub recycled: bool,
 }
 
 /// What only the header of a compressed segment says.
@@ -80,6 +87,8 @@ impl SegmentHeader {
         if let Some(cold) = self.cold {
             bytes[40..48].copy_from_slice(&cold.former_bytes.to_le_bytes());
             bytes[48..56].copy_from_slice(&cold.tail_offset.to_le_bytes());
+        } else {
+            bytes[40] = u8::from(self.recycled);
         }
         bytes[12..16].copy_from_slice(&self.salt.to_le_bytes());
         bytes[16..32].copy_from_slice(self.identity.as_bytes());
@@ -111,6 +120,7 @@ impl SegmentHeader {
             first_seq: u64::from_le_bytes(field(bytes, 32)),
             salt: u32::from_le_bytes(field(bytes, 12)),
             cold,
+            recycled: cold.is_none() && bytes[40] == 1,
         })
     }
 
@@ -128,17 +138,47 @@ impl SegmentHeader {
     }
 }
 
-/// Makes a segment with its header, durable under its name.
+/// A file that was a segment. Its blocks are written already, so that records that overwrite
+/// them leave a sync no metadata to write.
+pub(super) struct Spare {
+    pub path: PathBuf,
+    pub file: Arc<dyn DiskFile>,
+    pub bytes: u64,
+}
+
+impl Spare {
+    /// Whether it can become a segment of this capacity: nobody reads it any more, and little
+    /// is missing.
+    pub fn fits(&self, capacity_bytes: u64) -> bool {
+        Arc::strong_count(&self.file) == 1
+            && self.bytes <= capacity_bytes
+            && self.bytes >= capacity_bytes - capacity_bytes / 4
+    }
+}
+
+/// Makes a segment with its header, durable under its name, of a new file or of a spare one.
 pub(super) fn create(
     disk: &dyn Disk,
     dir: &Path,
     header: &SegmentHeader,
     reserve_bytes: u64,
+    spare: Option<Spare>,
 ) -> io::Result<(PathBuf, Arc<dyn DiskFile>)> {
     let path = dir.join(file_name(header.first_seq));
-    let unfinished = path.with_extension("tmp");
-    let made = disk.create(&unfinished, reserve_bytes).and_then(|file| {
-        file.write_at(&mut [IoSlice::new(&header.encode())], 0)?;
+    let (unfinished, opened) = match spare {
+        Some(spare) => {
+            let filled = fill(&*spare.file, spare.bytes, reserve_bytes);
+            (spare.path, filled.map(|()| spare.file))
+        }
+        None => {
+            let unfinished = path.with_extension("tmp");
+            let created = disk.create(&unfinished, reserve_bytes);
+            (unfinished, created)
+        }
+    };
+    let made = opened.and_then(|file| {
+        let mark: &[u8] = if header.recycled { &END_MARK } else { &[] };
+        file.write_at(&mut [IoSlice::new(&header.encode()), IoSlice::new(mark)], 0)?;
         file.sync()?;
         disk.rename(&unfinished, &path)?;
         disk.sync_dir(dir)?;
@@ -155,6 +195,19 @@ pub(super) fn create(
     }
 }
 
+/// Writes zeros up to this length.
+fn fill(file: &dyn DiskFile, mut bytes: u64, end: u64) -> io::Result<()> {
+    let zeros = vec![0; ZEROS_BYTES];
+    while bytes < end {
+        let count = usize::try_from(end - bytes)
+            .unwrap_or(usize::MAX)
+            .min(zeros.len());
+        file.write_at(&mut [IoSlice::new(&zeros[..count])], bytes)?;
+        bytes += count as u64;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +219,7 @@ mod tests {
             first_seq: 12,
             salt: 5,
             cold: None,
+            recycled: true,
         };
         let bytes = header.encode();
         assert_eq!(SegmentHeader::decode(&bytes).expect("own header"), header);
@@ -174,6 +228,7 @@ mod tests {
                 former_bytes: 1 << 40,
                 tail_offset: 77,
             }),
+            recycled: false,
             ..header
         };
         assert_eq!(SegmentHeader::decode(&cold.encode()).expect("own header"), cold);

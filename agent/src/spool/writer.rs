@@ -18,7 +18,7 @@ use super::disk::{Disk, DiskFile, is_full};
 use super::marks::{self, Alive, SavedCursor, Sign};
 use super::record::{self, ALIGNMENT, HEADER_BYTES, Header};
 use super::scan::Located;
-use super::segment::SEGMENT_HEADER_BYTES;
+use super::segment::{END_MARK, SEGMENT_HEADER_BYTES, Spare};
 use super::window::{Accepted, Window};
 use super::{AppendError, Appended, NewRecord, RECORD_BYTES_MAX, Shared, SpoolConfig};
 use meridian_runtime::clock::Clock;
@@ -37,6 +37,8 @@ struct Active {
     /// Where the last durable record ends.
     bytes: u64,
     capacity_bytes: u64,
+    /// Its file held another segment before.
+    recycled: bool,
 }
 
 /// Records that are about to be written together.
@@ -58,6 +60,8 @@ pub(super) struct Writer {
     window: Window,
     alive: Alive,
     active: Option<Active>,
+    /// The file of a delivered segment, for the next one.
+    spare: Option<Spare>,
     empty: Vec<PathBuf>,
     next_seq: u64,
     group: Group,
@@ -92,6 +96,7 @@ impl Writer {
             window,
             alive,
             active: None,
+            spare: None,
             empty,
             next_seq,
             group: Group::default(),
@@ -215,6 +220,9 @@ impl Writer {
                     .map(IoSlice::new),
             );
         }
+        if active.recycled {
+            parts.push(IoSlice::new(&END_MARK));
+        }
         active.file.write_at(&mut parts, active.bytes)?;
         if self.config.fsync {
             active.file.sync()?;
@@ -312,6 +320,7 @@ impl Writer {
         self.seal();
         self.reclaim();
         *self.shared.files.lock() = false;
+        self.remove_spare();
         self.touch(true);
     }
 

@@ -3,12 +3,13 @@
 //! It writes no record.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::super::disk::is_full;
 use super::super::index::Segment;
 use super::super::recovery::nanos;
-use super::super::segment::{self, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::super::segment::{self, END_MARK, SEGMENT_HEADER_BYTES, SegmentHeader, Spare};
 use super::super::{AppendError, DropReason, SEGMENT_BYTES_MAX, WhenFull};
 use super::{Active, Answer, RETRY_AFTER, Writer};
 
@@ -37,7 +38,8 @@ impl Writer {
     }
 
     fn fits(&self, active: &Active, bytes: u64) -> bool {
-        active.bytes + self.group.bytes + bytes <= active.capacity_bytes
+        let mark = if active.recycled { END_MARK.len() as u64 } else { 0 };
+        active.bytes + self.group.bytes + bytes + mark <= active.capacity_bytes
     }
 
     /// Bytes that a new segment for such a record may take; frees space by the spool's policy.
@@ -48,12 +50,7 @@ impl Writer {
             let used = self.shared.index.lock().bytes();
             let room = self.config.max_bytes.saturating_sub(used);
             if room >= least {
-                let usual = self
-                    .config
-                    .segment_bytes
-                    .max(self.config.max_bytes / SEGMENTS_MAX);
-                let usual = usual.min(self.config.max_bytes / 4).min(SEGMENT_BYTES_MAX);
-                return Ok(usual.min(room).max(least));
+                return Ok(self.usual_bytes().min(room).max(least));
             }
             if !self.free_oldest() {
                 return Err(AppendError::Full {
@@ -61,6 +58,15 @@ impl Writer {
                 });
             }
         }
+    }
+
+    /// The size of a segment unless something is in the way.
+    fn usual_bytes(&self) -> u64 {
+        let usual = self
+            .config
+            .segment_bytes
+            .max(self.config.max_bytes / SEGMENTS_MAX);
+        usual.min(self.config.max_bytes / 4).min(SEGMENT_BYTES_MAX)
     }
 
     /// Deletes the oldest segment if it is delivered or may be dropped. The newest needs a
@@ -143,13 +149,19 @@ impl Writer {
             ));
         }
         let salt = rand::random();
+        // A record that fills its segment leaves no room for the mark.
+        let is_usual = capacity_bytes == self.usual_bytes();
+        let spare = self.spare.take_if(|spare| is_usual && spare.fits(capacity_bytes));
+        self.remove_spare();
+        let recycled = spare.is_some();
         let header = SegmentHeader {
             identity: self.shared.identity,
             first_seq: self.next_seq,
             salt,
             cold: None,
+            recycled,
         };
-        let (path, file) = segment::create(&*self.disk, &self.config.path, &header, capacity_bytes)?;
+        let (path, file) = segment::create(&*self.disk, &self.config.path, &header, capacity_bytes, spare)?;
         self.empty.retain(|empty| *empty != path);
         let opened = Segment::new(Arc::clone(&file), path, salt, self.next_seq, SEGMENT_HEADER_BYTES);
         let mut index = self.shared.index.lock();
@@ -165,6 +177,7 @@ impl Writer {
             salt,
             bytes: SEGMENT_HEADER_BYTES,
             capacity_bytes,
+            recycled,
         });
         for empty in self.empty.drain(..) {
             if let Err(error) = self.disk.remove(&empty) {
@@ -172,6 +185,15 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Removes the file that is kept for the next segment.
+    pub(super) fn remove_spare(&mut self) {
+        if let Some(spare) = self.spare.take()
+            && let Err(error) = self.disk.remove(&spare.path)
+        {
+            tracing::warn!(%error, file = %spare.path.display(), "cannot remove the file of a deleted segment");
+        }
     }
 
     /// Deletes the segments that every exporter has passed; returns how many.
@@ -190,6 +212,8 @@ impl Writer {
             && let Err(error) = self.disk.sync_dir(&self.config.path)
         {
             tracing::warn!(%error, "deleted segments may come back after a crash and be sent again");
+            // Under its old name it must not come back with another content.
+            self.remove_spare();
         }
         deleted
     }
@@ -212,7 +236,11 @@ impl Writer {
             saved => saved?,
         }
         // Nobody puts a compressed one in its place meanwhile.
-        let _files = self.shared.files.lock();
+        let shared = Arc::clone(&self.shared);
+        let _files = shared.files.lock();
+        if self.keep_spare(&path)? {
+            return Ok(());
+        }
         match self.disk.remove(&path) {
             // Somebody else was faster; it was to go anyway.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -220,5 +248,33 @@ impl Writer {
         }
         self.shared.index.lock().segments.pop_front();
         Ok(())
+    }
+
+    /// Keeps the file of the oldest segment for the next one, if there is none yet, it has the
+    /// usual size, and the spool has room for one more.
+    fn keep_spare(&mut self, path: &Path) -> io::Result<bool> {
+        let active = self.active.as_ref().map_or(0, |active| active.capacity_bytes);
+        let (file, bytes) = {
+            let index = self.shared.index.lock();
+            let Some(oldest) = index.segments.front() else {
+                return Ok(false);
+            };
+            let is_raw = oldest.cold_bytes.is_none();
+            if self.spare.is_some() || !is_raw || index.bytes() + active > self.config.max_bytes {
+                return Ok(false);
+            }
+            (Arc::clone(&oldest.file), oldest.bytes)
+        };
+        let usual = self.usual_bytes();
+        if bytes > usual || bytes < usual - usual / 4 || !file.is_linked()? {
+            return Ok(false);
+        }
+        // The name of a file that is removed when the spool is opened next.
+        let kept = path.with_extension("tmp");
+        self.disk.rename(path, &kept)?;
+        self.shared.index.lock().segments.pop_front();
+        let path = kept;
+        self.spare = Some(Spare { path, file, bytes });
+        Ok(true)
     }
 }
