@@ -11,6 +11,7 @@ const PROGRAM: Program = Program {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),
     about: env!("CARGO_PKG_DESCRIPTION"),
+    allocator: &[],
 };
 
 fn main() -> ExitCode {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::allocator::{self, Setting};
 use crate::config::{self, ConfigError, Document};
 use crate::{BoxError, chain, log, open_files};
 
@@ -25,6 +26,8 @@ pub struct Program {
     pub version: &'static str,
     /// One line for `--help`.
     pub about: &'static str,
+    /// How it wants its allocator, unless the environment says otherwise.
+    pub allocator: &'static [Setting],
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -77,12 +80,13 @@ where
             Ok(_) => say(io::stdout(), &format!("{}: no faults", path.display())),
             Err(error) => return refuse(&error),
         },
-        Command::Run(path) => return load_and_run(&path, read, run),
+        Command::Run(path) => return load_and_run(program, &path, read, run),
     }
     ExitCode::SUCCESS
 }
 
 fn load_and_run<C, F, E>(
+    program: Program,
     path: &Path,
     read: impl FnOnce(Document) -> Result<C, ConfigError>,
     run: impl FnOnce(C) -> F,
@@ -98,6 +102,9 @@ where
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
+    if let Err(error) = allocator::settle(program.allocator) {
+        tracing::warn!(%error, "cannot set the allocator, which costs some CPU");
+    }
     if let Err(error) = open_files::raise_limit() {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }

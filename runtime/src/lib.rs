@@ -4,6 +4,7 @@
 //! This crate knows no telemetry: no signal, no OTLP and no table is named here.
 
 pub mod admin;
+pub mod allocator;
 pub mod backoff;
 pub mod cli;
 pub mod clock;
