@@ -90,19 +90,9 @@ impl<'a> Fields<'a> {
     #[inline(never)]
     fn long_varint(&mut self) -> Result<u64, Malformed> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
-        let mut value = 0_u64;
-        for (index, &byte) in rest.iter().take(10).enumerate() {
-            // The tenth byte holds only the 64th bit.
-            if index == 9 && byte > 1 {
-                return Err(self.fault("a varint of more than 64 bits"));
-            }
-            value |= u64::from(byte & 0x7f) << (7 * index);
-            if byte < 0x80 {
-                self.position += index + 1;
-                return Ok(value);
-            }
-        }
-        Err(self.fault("a truncated varint"))
+        let (value, length) = long_varint(rest).map_err(|what| self.fault(what))?;
+        self.position += length;
+        Ok(value)
     }
 
     #[inline(always)]
@@ -334,6 +324,24 @@ impl<'a> Singular<'a> {
             Singular::Merged(bytes, offset) => Fields::new(bytes, *offset),
         }
     }
+}
+
+/// A varint of any length at the start of these bytes, and how many of them it takes; or what is
+/// wrong with it.
+#[inline]
+pub(super) fn long_varint(bytes: &[u8]) -> Result<(u64, usize), &'static str> {
+    let mut value = 0_u64;
+    for (index, &byte) in bytes.iter().take(10).enumerate() {
+        // The tenth byte holds only the 64th bit.
+        if index == 9 && byte > 1 {
+            return Err("a varint of more than 64 bits");
+        }
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            return Ok((value, index + 1));
+        }
+    }
+    Err("a truncated varint")
 }
 
 /// Undoes the zigzag of sint32.

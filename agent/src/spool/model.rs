@@ -145,14 +145,7 @@ impl Model {
                 })
                 .collect();
             assert_eq!(found, self.undelivered(signal.index()), "{signal}");
-            let cursor = bench
-                .shared()
-                .index
-                .lock()
-                .cursor("a")
-                .expect("configured")
-                .undelivered[signal.index()]
-            .cursor;
+            let cursor = cursor(bench, signal);
             let at_cursor = bench
                 .read_all(signal)
                 .iter()
@@ -173,14 +166,7 @@ impl Model {
     fn restarted(&mut self, bench: &Bench) {
         for signal in Signal::ALL {
             let index = signal.index();
-            let cursor = bench
-                .shared()
-                .index
-                .lock()
-                .cursor("a")
-                .expect("configured")
-                .undelivered[index]
-                .cursor;
+            let cursor = cursor(bench, signal);
             let oldest = bench.shared().index.lock().oldest_seq();
             assert!(
                 cursor <= self.cursors[index].max(oldest - 1),
@@ -203,6 +189,13 @@ impl Model {
         }
         self.last_seq = bench.shared().index.lock().durable_seq().max(self.last_seq);
     }
+}
+
+/// Where the spool's cursor is.
+fn cursor(bench: &Bench, signal: Signal) -> u64 {
+    let index = bench.shared().index.lock();
+    let cursor = index.cursor("a").expect("configured");
+    cursor.undelivered[signal.index()].cursor
 }
 
 fn run(steps: &[Step]) {

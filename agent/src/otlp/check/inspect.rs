@@ -7,7 +7,7 @@ use meridian_proto::time::UNIX_NANOS_MAX;
 use crate::otlp::descriptors::{ANY_VALUE, FieldSpec, Kind, LOG_RECORD, Message, SPAN, Step};
 use crate::otlp::rejections::Reason;
 use crate::otlp::values::NOT_HEX;
-use crate::otlp::wire::{Fields, Malformed};
+use crate::otlp::wire::{Fields, Malformed, long_varint};
 
 /// The bits of [`Inspection::ids`].
 const HAS_TRACE_ID: u8 = 1;
@@ -232,21 +232,14 @@ fn fault_of(rest: &[u8], at: usize) -> Malformed {
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     match bytes.split_first() {
         Some((&first, after)) if first < 0x80 => Some((u64::from(first), after)),
-        _ => long_varint(bytes),
+        _ => several_bytes(bytes),
     }
 }
 
 #[inline(never)]
-fn long_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value = 0_u64;
-    for (index, &byte) in bytes.iter().take(10).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte < 0x80 {
-            // The tenth byte holds only the 64th bit.
-            return (index < 9 || byte < 2).then(|| (value, bytes.get(index + 1..).unwrap_or_default()));
-        }
-    }
-    None
+fn several_bytes(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (value, length) = long_varint(bytes).ok()?;
+    Some((value, bytes.get(length..)?))
 }
 
 /// The payload of a length-delimited field, and what follows it.
