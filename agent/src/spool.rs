@@ -20,7 +20,8 @@
 //! alive                       two slots of 32 bytes, written in turn, the greater count is newer:
 //!                             "MAlv", crc of 8.., time u64, next seq u64, clean u8, 0 × 3, count u32
 //! cursors/<exporter>          "MerCurs2", crc of 12.., asked u32, count of ranges u32 of spans, logs,
-//!                             metrics, then of each its cursor u64 and its ranges (after u64, to u64);
+//!                             metrics, then of each its cursor u64 and its ranges (after u64, to u64),
+//!                             then up to which sequence was asked u64 (not there: up to any);
 //!                             other bytes of the name than letters, digits, - and _ as %XX.
 //!                             Before: "MerCursr", the three cursors, crc, 0 × 4
 //! hashes                      blocks: "MHsh", crc of 8.., count u64, then per request
@@ -96,6 +97,7 @@ mod writer;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use meridian_proto::ids::AgentId;
 use meridian_proto::signal::Signal;
@@ -281,9 +283,14 @@ impl Spool {
             .unwrap_or_default()
     }
 
-    /// What waits for the exporter's live lane.
-    pub fn backlog(&self, exporter: &str) -> Backlog {
-        self.shared.index.lock().backlog(exporter)
+    /// What has waited for the exporter's live lane for so long.
+    pub fn backlog(&self, exporter: &str, waited: Duration) -> Backlog {
+        let waited_nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        let now = self.shared.clock.now_unix_nanos();
+        let index = self.shared.index.lock();
+        // Records do not get younger by a clock that was set back.
+        let received_before = now.max(index.last_time).saturating_sub(waited_nanos);
+        index.backlog(exporter, received_before)
     }
 
     /// The times (from, to) of what the exporter's closed ranges hold, ascending and apart.
@@ -291,34 +298,36 @@ impl Spool {
         self.shared.index.lock().late(exporter)
     }
 
-    /// Whether the exporter has asked for a closed range and got no answer, here or in the life
-    /// of an earlier process.
-    pub fn has_asked(&self, exporter: &str) -> bool {
+    /// Up to where the exporter has asked for a closed range at most, if it got no answer, here or
+    /// in the life of an earlier process.
+    pub fn asked_seq(&self, exporter: &str) -> Option<u64> {
         let index = self.shared.index.lock();
-        index.cursor(exporter).is_some_and(|cursor| cursor.asked)
+        let asked_seq = index.cursor(exporter)?.asked_seq?;
+        Some(asked_seq.min(index.next_seq - 1))
     }
 
-    /// Notes that the exporter asks for a closed range; durable when it resolves.
-    pub async fn ask(&self, exporter: &str) -> io::Result<()> {
-        self.note_asked(exporter, true);
+    /// Notes that the exporter asks for a closed range up to `seq`, which is not before what it
+    /// has asked for without an answer; durable when it resolves.
+    pub async fn ask(&self, exporter: &str, seq: u64) -> io::Result<()> {
+        let before = self.note_asked(exporter, Some(seq));
         let saved = self.handle.queue.save_cursors().await;
         if saved.is_err() {
-            self.note_asked(exporter, false);
+            self.note_asked(exporter, before);
         }
         saved
     }
 
     /// The exporter has its answer. To forget this costs one more question.
     pub fn answered(&self, exporter: &str) {
-        self.note_asked(exporter, false);
+        self.note_asked(exporter, None);
     }
 
-    fn note_asked(&self, exporter: &str, asked: bool) {
+    /// Returns what was noted before.
+    fn note_asked(&self, exporter: &str, seq: Option<u64>) -> Option<u64> {
         let mut index = self.shared.index.lock();
-        if let Some(cursor) = index.cursors.iter_mut().find(|one| one.exporter == exporter) {
-            cursor.moved |= cursor.asked != asked;
-            cursor.asked = asked;
-        }
+        let cursor = index.cursors.iter_mut().find(|one| one.exporter == exporter)?;
+        cursor.moved |= cursor.asked_seq != seq;
+        std::mem::replace(&mut cursor.asked_seq, seq)
     }
 
     /// What the exporter has still to deliver.
@@ -413,6 +422,8 @@ fn open_parts(
     Ok((shared, writer))
 }
 
+#[cfg(test)]
+mod backlog_tests;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]

@@ -132,10 +132,7 @@ impl Aggregator {
         let url = &self.settings.endpoints[endpoint];
         let mut deadline = stop.clone();
         let opened = tokio::select! {
-            opened = async {
-                let hello = self.delivery.hello().await;
-                connect::open(url, self.settings.connect_timeout, hello).await
-            } => opened,
+            opened = connect::open(url, self.settings.connect_timeout, self.delivery.hello()) => opened,
             () = deadline.over() => return Ok(Ended::Deadline),
         };
         let (stream, welcome) = opened.map_err(|error| (error, false))?;

@@ -18,8 +18,8 @@ pub(super) struct Cursor {
     pub exporter: String,
     /// By [`Signal::index`].
     pub undelivered: [Undelivered; 3],
-    /// The exporter has asked its peer to close a range, and has no answer yet.
-    pub asked: bool,
+    /// The exporter has asked its peer to close a range up to here at most, and has no answer yet.
+    pub asked_seq: Option<u64>,
     pub dropped_full: [u64; 3],
     pub dropped_corrupt: [u64; 3],
     pub dropped_expired: [u64; 3],
@@ -36,18 +36,16 @@ pub struct Resumed {
     pub pending_again_items: u64,
 }
 
-/// What waits for an exporter, seen as a whole.
+/// What has waited long for an exporter's live lane, seen as a whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Bytes of the records after the live cursors.
+    /// Its bytes.
     pub bytes: u64,
-    /// From the oldest of them to the newest.
-    pub span_nanos: u64,
-    /// The last sequence that was given: every record up to here is durable and can be read.
+    /// Its last sequence: every record up to here is durable and can be read.
     pub to_seq: u64,
     /// Everything in closed ranges up to here is delivered or given up, by [`Signal::index`].
     pub caught_up_seqs: [u64; 3],
-    /// Whether there are records of the signal after its live cursor, by [`Signal::index`].
+    /// Whether there are records of the signal in it, by [`Signal::index`].
     pub has_records: [bool; 3],
 }
 
@@ -166,29 +164,29 @@ impl Index {
         pending
     }
 
-    /// What waits for the exporter's live lane, and how far its catch-up lane is.
-    pub fn backlog(&self, exporter: &str) -> Backlog {
+    /// What of that which was received before waits for the exporter's live lane, and how far its
+    /// catch-up lane is.
+    pub fn backlog(&self, exporter: &str, received_before: u64) -> Backlog {
         let mut backlog = Backlog {
-            to_seq: self.next_seq - 1,
+            to_seq: self.last_seq_before(received_before),
             ..Backlog::default()
         };
         let Some(cursor) = self.cursor(exporter) else {
             return backlog;
         };
-        let mut oldest: Option<u64> = None;
         for signal in 0..3 {
             let undelivered = &cursor.undelivered[signal];
-            let bytes = self.sums_after(signal, undelivered.cursor).1;
+            let waiting = Range {
+                after: undelivered.cursor.min(backlog.to_seq),
+                to: backlog.to_seq,
+            };
+            let bytes = self.sums(signal, waiting).1;
             backlog.bytes += bytes;
             backlog.has_records[signal] = bytes > 0;
-            let received = self.first_received_after(signal, undelivered.cursor);
-            oldest = [oldest, received].into_iter().flatten().min();
             let has_records = |range: &&Range| self.sums(signal, **range).1 > 0;
             let waiting = undelivered.ranges.iter().find(has_records);
             backlog.caught_up_seqs[signal] = waiting.map_or(undelivered.cursor, |range| range.after);
         }
-        let newest = self.last_received_up_to(u64::MAX);
-        backlog.span_nanos = oldest.map_or(0, |oldest| newest.unwrap_or(oldest).saturating_sub(oldest));
         backlog
     }
 

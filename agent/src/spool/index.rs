@@ -150,6 +150,16 @@ impl Segment {
         last.map(|entry| self.received(entry)).max().unwrap_or_default()
     }
 
+    /// The sequence of its last record that was received before.
+    fn last_seq_before(&self, received: u64) -> Option<u64> {
+        let last_of = |entries: &Vec<Entry>| {
+            let position = entries.partition_point(|entry| self.received(entry) < received);
+            let last = entries.get(position.checked_sub(1)?)?;
+            Some(self.first_seq + u64::from(last.seq_offset))
+        };
+        self.signals.iter().filter_map(last_of).max()
+    }
+
     /// Place and bytes of each record, ascending.
     fn extents(&self) -> Vec<(u64, u64)> {
         let mut extents = Vec::with_capacity(self.records());
@@ -349,6 +359,21 @@ impl Index {
                 })
                 .max()
         })
+    }
+
+    /// The last sequence that was given before this time; everything up to it can be read.
+    pub(super) fn last_seq_before(&self, received: u64) -> u64 {
+        let mut after = self.next_seq;
+        for segment in self.segments.iter().rev().filter(|segment| segment.records() > 0) {
+            if segment.last_received() < received {
+                break;
+            }
+            match segment.last_seq_before(received) {
+                Some(seq) => return seq,
+                None => after = segment.first_seq,
+            }
+        }
+        after - 1
     }
 
     /// Whether the oldest segment is needed by nobody. The newest always stays: its name says

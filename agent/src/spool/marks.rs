@@ -153,8 +153,8 @@ pub(super) fn read_cursors(
 pub(super) struct SavedCursor {
     /// By [`meridian_proto::signal::Signal::index`].
     pub undelivered: [Undelivered; 3],
-    /// A range was asked for, and no answer came.
-    pub asked: bool,
+    /// A range was asked for, up to here at most, and no answer came.
+    pub asked_seq: Option<u64>,
 }
 
 /// Writes one exporter's cursor.
@@ -170,7 +170,7 @@ pub(super) fn write_cursor(
 fn encode_cursor(saved: &SavedCursor) -> Vec<u8> {
     let mut bytes = CURSOR_2_MAGIC.to_vec();
     bytes.extend([0; 4]);
-    bytes.extend(u32::from(saved.asked).to_le_bytes());
+    bytes.extend(u32::from(saved.asked_seq.is_some()).to_le_bytes());
     for undelivered in &saved.undelivered {
         let ranges = u32::try_from(undelivered.ranges.len()).unwrap_or(u32::MAX);
         bytes.extend(ranges.to_le_bytes());
@@ -181,6 +181,9 @@ fn encode_cursor(saved: &SavedCursor) -> Vec<u8> {
             bytes.extend(range.after.to_le_bytes());
             bytes.extend(range.to.to_le_bytes());
         }
+    }
+    if let Some(seq) = saved.asked_seq {
+        bytes.extend(seq.to_le_bytes());
     }
     let crc = crc32c::crc32c(&bytes[12..]);
     bytes[8..12].copy_from_slice(&crc.to_le_bytes());
@@ -201,10 +204,8 @@ fn decode_cursor(bytes: &[u8]) -> Option<SavedCursor> {
     let mut numbers = bytes[CURSOR_2_HEAD_BYTES..]
         .chunks_exact(8)
         .map(|number| u64::from_le_bytes(field(number, 0)));
-    let mut saved = SavedCursor {
-        asked: u32::from_le_bytes(field(head, 12)) != 0,
-        ..SavedCursor::default()
-    };
+    let has_asked = u32::from_le_bytes(field(head, 12)) != 0;
+    let mut saved = SavedCursor::default();
     for (undelivered, count) in saved.undelivered.iter_mut().zip(counts) {
         let cursor = numbers.next()?;
         let mut ranges = Vec::new();
@@ -214,6 +215,7 @@ fn decode_cursor(bytes: &[u8]) -> Option<SavedCursor> {
         }
         *undelivered = Undelivered::new(cursor, ranges);
     }
+    saved.asked_seq = has_asked.then(|| numbers.next().unwrap_or(u64::MAX));
     Some(saved)
 }
 
@@ -224,7 +226,7 @@ fn decode_cursor_1(bytes: &[u8]) -> Option<SavedCursor> {
     let seqs = [8, 16, 24].map(|at| u64::from_le_bytes(field(bytes, at)));
     is_sound.then(|| SavedCursor {
         undelivered: seqs.map(|seq| Undelivered::new(seq, [])),
-        asked: false,
+        asked_seq: None,
     })
 }
 
@@ -260,7 +262,7 @@ mod tests {
                 Undelivered::new(u64::MAX, [range(5, 9), range(20, 30)]),
                 Undelivered::new(3, [range(1, 2)]),
             ],
-            asked: true,
+            asked_seq: Some(9),
         }
     }
 
@@ -275,6 +277,16 @@ mod tests {
         }
         assert_eq!(decode_cursor(&bytes[..bytes.len() - 8]), None);
         assert_eq!(decode_cursor(&[]), None);
+    }
+
+    #[test]
+    fn what_was_asked_without_its_end_may_have_been_anything() {
+        let mut bytes = encode_cursor(&saved());
+        bytes.truncate(bytes.len() - 8);
+        let crc = crc32c::crc32c(&bytes[12..]);
+        bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+        let read = decode_cursor(&bytes).expect("sound");
+        assert_eq!(read.asked_seq, Some(u64::MAX));
     }
 
     #[test]

@@ -406,7 +406,7 @@ impl Found {
                 Cursor {
                     exporter: exporter.clone(),
                     undelivered: saved.undelivered,
-                    asked: saved.asked,
+                    asked_seq: saved.asked_seq,
                     dropped_full: [0; 3],
                     dropped_corrupt: [0; 3],
                     dropped_expired: [0; 3],

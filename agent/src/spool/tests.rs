@@ -311,10 +311,13 @@ fn a_closed_range_is_pending_beside_what_is_new_and_survives_a_restart() {
     bench.writer().touch(false);
     bench.crash(Some(0));
     assert_eq!((bench.pending().items, bench.pending().catch_up_items), (8, 6));
-    let backlog = bench.shared().index.lock().backlog("a");
+    let backlog = bench.shared().index.lock().backlog("a", u64::MAX);
     assert_eq!((backlog.to_seq, backlog.caught_up_seqs[0]), (10, 5));
     assert_eq!(bench.shared().index.lock().catch_up("a", Signal::Spans, 8), 6);
-    assert_eq!(bench.shared().index.lock().backlog("a").caught_up_seqs[0], 9);
+    assert_eq!(
+        bench.shared().index.lock().backlog("a", u64::MAX).caught_up_seqs[0],
+        9
+    );
 }
 
 #[test]

@@ -295,7 +295,7 @@ impl Writer {
                 .map(|cursor| {
                     let saved = SavedCursor {
                         undelivered: cursor.undelivered.clone(),
-                        asked: cursor.asked,
+                        asked_seq: cursor.asked_seq,
                     };
                     (cursor.exporter.clone(), saved)
                 })

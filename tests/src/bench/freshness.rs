@@ -73,6 +73,7 @@ pub struct Probes {
 }
 
 struct Shared {
+    begun: Instant,
     /// When each probe ended, by the hex digits of its trace id.
     ended: Mutex<HashMap<String, Instant>>,
     seen: Mutex<Vec<(Instant, Duration)>>,
@@ -91,7 +92,15 @@ pub struct Seen {
 impl Probes {
     /// Begins to send and to ask.
     pub async fn start(agent: SocketAddr, answers: Answers) -> Result<Self> {
+        let mut probes = Self::send(agent).await?;
+        probes.look(answers);
+        Ok(probes)
+    }
+
+    /// Begins to send; nobody asks yet.
+    pub async fn send(agent: SocketAddr) -> Result<Self> {
         let shared = Arc::new(Shared {
+            begun: Instant::now(),
             ended: Mutex::default(),
             seen: Mutex::default(),
             is_over: std::sync::atomic::AtomicBool::new(false),
@@ -99,8 +108,12 @@ impl Probes {
         let mut tasks = JoinSet::new();
         let probe = Probe::connect(agent, Signal::Spans).await?;
         tasks.spawn(send(probe, Arc::clone(&shared)));
-        tasks.spawn(look(answers, Arc::clone(&shared)));
         Ok(Self { shared, tasks })
+    }
+
+    /// Begins to ask which are visible.
+    pub fn look(&mut self, answers: Answers) {
+        self.tasks.spawn(look(answers, Arc::clone(&self.shared)));
     }
 
     /// Sends no more, and waits for those that are under way.
@@ -141,9 +154,11 @@ async fn look(answers: Answers, shared: Arc<Shared>) -> Result<()> {
     let mut known: HashSet<String> = HashSet::new();
     let mut over_since = None;
     loop {
+        // Clocks of two processes, and of a database that rounds, may differ by some of these.
+        let seconds = shared.begun.elapsed().as_secs() + 5;
         let sql = format!(
             "SELECT trace_id FROM spans WHERE service_name = '{SERVICE}' \
-             AND start_time > now() - INTERVAL '60 seconds'"
+             AND start_time > now() - INTERVAL '{seconds} seconds'"
         );
         let rows = answers.rows(&sql).await?;
         let now = Instant::now();
@@ -168,25 +183,24 @@ async fn look(answers: Answers, shared: Arc<Shared>) -> Result<()> {
 impl Seen {
     /// Adds the figures of these probes as a row.
     pub fn record(&self, part: &mut Part, subject: &str) {
-        let mut delays: Vec<Duration> = self.delays.iter().map(|(_, delay)| *delay).collect();
-        delays.sort_unstable();
-        part.record(subject, P50, percentile(&delays, 50));
-        part.record(subject, P99, percentile(&delays, 99));
-        part.record(subject, WORST, percentile(&delays, 100));
-        part.record(subject, PROBES, delays.len() as f64);
+        record(
+            part,
+            subject,
+            self.delays.iter().map(|(_, delay)| *delay).collect(),
+        );
         if self.lost > 0 {
             part.record(subject, LOST, self.lost as f64);
         }
     }
+}
 
-    /// The 99th percentile of the probes that ended in this time, in seconds.
-    pub fn p99_seconds(&self, from: Instant, until: Instant) -> Option<f64> {
-        let within = self
-            .delays
-            .iter()
-            .filter(|(ended, _)| (from..until).contains(ended));
-        let mut delays: Vec<Duration> = within.map(|(_, delay)| *delay).collect();
-        delays.sort_unstable();
-        (!delays.is_empty()).then(|| percentile(&delays, 99) / 1000.0)
-    }
+/// Adds the figures of these delays as a row; answers their 99th percentile in seconds.
+pub fn record(part: &mut Part, subject: &str, mut delays: Vec<Duration>) -> Option<f64> {
+    delays.sort_unstable();
+    let p99 = percentile(&delays, 99);
+    part.record(subject, P50, percentile(&delays, 50));
+    part.record(subject, P99, p99);
+    part.record(subject, WORST, percentile(&delays, 100));
+    part.record(subject, PROBES, delays.len() as f64);
+    (!delays.is_empty()).then_some(p99 / 1000.0)
 }

@@ -18,7 +18,7 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(30);
 const DRAINED_WITHIN: Duration = Duration::from_secs(240);
 /// Batches and a window so small that catching up takes many round trips.
 const SLOW: &str =
-    "catch_up_after: 1s, batch_rows: 100, batch_bytes: 64KiB, window_bytes: 512KiB, reconnect_max: 500ms";
+    "catch_up_after: 200ms, batch_rows: 100, batch_bytes: 64KiB, window_bytes: 512KiB, reconnect_max: 500ms";
 const REQUESTS: usize = 40;
 const ITEMS: usize = 200;
 

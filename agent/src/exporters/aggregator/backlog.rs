@@ -19,7 +19,8 @@ pub struct Backlogs {
     exporter: String,
     spool: Spool,
     catch_up: CatchUp,
-    span_max: Duration,
+    /// What has waited longer is a backlog.
+    waited: Duration,
     bytes_max: u64,
     progress: Option<Progress>,
 }
@@ -37,41 +38,43 @@ impl Backlogs {
             exporter,
             spool,
             catch_up: settings.catch_up,
-            span_max: settings.catch_up_after,
+            waited: settings.catch_up_after,
             bytes_max: settings.batch.bytes as u64,
             progress: None,
         }
     }
 
     /// What a Hello asks for. An aggregator may obey it after this process has given up waiting,
-    /// even after its end. Therefore it is on the disk that something was asked before it leaves,
-    /// and is asked again, for no less, until there is an answer.
+    /// even after its end. Therefore it is on the disk what is asked before it leaves, and is asked
+    /// again, for no less, until there is an answer.
+    ///
+    /// What was accepted in the last moments is left to the live lane: the aggregator may have been
+    /// back by then, and at the end of the backlog it would be seen last.
     pub async fn set_aside(&self) -> Vec<SetAside> {
-        let has_asked = self.spool.has_asked(&self.exporter);
-        let backlog = self.spool.backlog(&self.exporter);
-        if !has_asked {
-            if !self.is_worth_it(&backlog) {
-                return Vec::new();
-            }
-            if let Err(error) = self.spool.ask(&self.exporter).await {
-                tracing::warn!(exporter = self.exporter, %error,
-                    "a backlog cannot be set aside, because the spool's disk fails; it is delivered in order");
-                return Vec::new();
-            }
+        let asked_seq = self.spool.asked_seq(&self.exporter);
+        let backlog = self.spool.backlog(&self.exporter, self.waited);
+        let wanted_seq = self.is_worth_it(&backlog).then_some(backlog.to_seq);
+        let Some(to_seq) = asked_seq.max(wanted_seq) else {
+            return Vec::new();
+        };
+        if asked_seq != Some(to_seq)
+            && let Err(error) = self.spool.ask(&self.exporter, to_seq).await
+        {
+            tracing::warn!(exporter = self.exporter, %error,
+                "a backlog cannot be set aside, because the spool's disk fails; it is delivered in order");
+            return Vec::new();
         }
-        let is_asked = |signal: &Signal| has_asked || backlog.has_records[signal.index()];
+        let is_asked = |signal: &Signal| asked_seq.is_some() || backlog.has_records[signal.index()];
         let request = |signal: Signal| SetAside {
             signal: stream::Signal::from(signal).into(),
-            to_seq: backlog.to_seq,
+            to_seq,
             caught_up_seq: backlog.caught_up_seqs[signal.index()],
         };
         Signal::ALL.into_iter().filter(is_asked).map(request).collect()
     }
 
     fn is_worth_it(&self, backlog: &Backlog) -> bool {
-        self.catch_up == CatchUp::Newest
-            && Duration::from_nanos(backlog.span_nanos) > self.span_max
-            && backlog.bytes > self.bytes_max
+        self.catch_up == CatchUp::Newest && backlog.bytes > self.bytes_max
     }
 
     /// The aggregator has answered.

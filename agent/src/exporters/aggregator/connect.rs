@@ -1,5 +1,5 @@
 //! Opens a stream: TCP, TLS where the URL says so, HTTP/2, Hello, Welcome; all of it within one
-//! timeout. It tries once; trying again is the exporter's business.
+//! timeout. Hello is asked for only when there is somebody to say it to. It tries once; trying again is the exporter's business.
 
 use std::time::Duration;
 
@@ -34,10 +34,14 @@ pub struct Stream {
 }
 
 /// Opens a stream and waits for the aggregator's Welcome.
-pub async fn open(url: &HttpUrl, timeout: Duration, hello: Hello) -> Result<(Stream, Welcome), SessionError> {
+pub async fn open(
+    url: &HttpUrl,
+    timeout: Duration,
+    hello: impl Future<Output = Hello>,
+) -> Result<(Stream, Welcome), SessionError> {
     let opened = async {
         let channel = connect(url, timeout).await.map_err(SessionError::Connect)?;
-        greet(channel, hello).await
+        greet(channel, hello.await).await
     };
     tokio::time::timeout(timeout, opened)
         .await

@@ -38,10 +38,11 @@ pub struct Settings {
     /// `catch_up: newest`: on call wants to see what happens now, and the answers say which times
     /// are yet to come; `oldest` delivers in the order of acceptance.
     pub catch_up: CatchUp,
-    /// `catch_up_after: 10s`: with `newest`, a backlog is set aside when it spans more time than
-    /// this, and does not fit one batch: less is delivered at once in any order.
+    /// `catch_up_after: 5s`: with `newest`, what has waited longer than this when a stream opens is
+    /// set aside, if it does not fit one batch. What is younger comes first, in order.
     pub catch_up_after: Duration,
-    /// `reconnect_max: 15s`: the longest wait between attempts, before jitter.
+    /// `reconnect_max: 3s`: the longest wait between attempts, of which each is a random part. An
+    /// aggregator that is back is missed for so long.
     pub reconnect_max: Duration,
 }
 
@@ -61,8 +62,8 @@ impl Settings {
             connect_timeout: Duration::from_secs(10),
             ack_timeout: Duration::from_secs(60),
             catch_up: CatchUp::Newest,
-            catch_up_after: Duration::from_secs(10),
-            reconnect_max: Duration::from_secs(15),
+            catch_up_after: Duration::from_secs(5),
+            reconnect_max: Duration::from_secs(3),
         }
     }
 
