@@ -6,6 +6,12 @@ use std::process::ExitCode;
 use meridian_aggregator::app;
 use meridian_aggregator::config::Config;
 use meridian_runtime::cli::{self, Program};
+use mimalloc::MiMalloc;
+
+/// Rows are decoded on one thread and freed on another. glibc keeps an arena for each of them
+/// and gives little back: under overload the process held 175 MiB for a heap of 69, and rising.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const PROGRAM: Program = Program {
     name: env!("CARGO_PKG_NAME"),

@@ -33,6 +33,9 @@ pub(super) struct Budget {
     pub(super) rows_bytes: usize,
     /// One permit per byte of a message that is being read or decoded.
     pub(super) messages: Arc<Semaphore>,
+    /// One permit per batch that is being decoded: as many as there are cores. More would not be
+    /// faster, and each thread that decodes keeps memory for the next time.
+    pub(super) decoders: Arc<Semaphore>,
     /// The largest message.
     pub(super) message_bytes_max: usize,
     /// What a connection may have received and nobody has read.
@@ -47,11 +50,13 @@ impl Budget {
         let messages_bytes = limits.message_bytes.clamp(share / 2, share.max(1));
         let rows_bytes = (limits.memory_bytes - share - messages_bytes).min(Semaphore::MAX_PERMITS);
         let connections_max = limits.streams_max.saturating_add(CONNECTIONS_MORE);
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let window = (share / connections_max).clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
         Self {
             rows: Arc::new(Semaphore::new(rows_bytes)),
             rows_bytes,
             messages: Arc::new(Semaphore::new(messages_bytes)),
+            decoders: Arc::new(Semaphore::new(cores)),
             message_bytes_max: limits.message_bytes.min(messages_bytes),
             window_bytes: u32::try_from(window).unwrap_or(u32::MAX),
             connections_max: connections_max.min(Semaphore::MAX_PERMITS),

@@ -293,8 +293,11 @@ impl Session {
         let reservation = self.reserve(message.uncompressed_bytes).await?;
         let (watermark, last_seq) = (message.watermark_unix_nanos, message.last_seq);
         let (identity, bytes_max) = (self.identity.clone(), self.shared.budget.rows_bytes);
+        let decoders = Arc::clone(&self.shared.budget.decoders);
+        let permit = decoders.acquire_owned().await;
+        let decoding = permit.map_err(|error| Status::unavailable(error.to_string()))?;
         let decode = move || {
-            let _compressed = compressed;
+            let (_compressed, _decoding) = (compressed, decoding);
             rows::incoming(&identity, &message, bytes_max)
         };
         let (_, mut incoming) = tasks::blocking("decode", decode)

@@ -96,23 +96,16 @@ impl Dictionary {
             tables.push(self.translate(source)?);
             sources.push(source.keys());
         }
-        let number = |&(source, row): &Pick| {
-            let keys = sources.get(source)?;
-            if keys.is_null(row) {
-                return None;
-            }
-            let key = usize::try_from(*keys.values().get(row)?).ok()?;
-            tables.get(source)?.get(key).copied()
-        };
-        let keys: Int32Array = if sources.iter().all(|keys| keys.null_count() == 0) {
-            picks
-                .iter()
-                .map(|pick| number(pick).unwrap_or(0))
-                .collect::<Vec<i32>>()
-                .into()
-        } else {
-            picks.iter().map(number).collect()
-        };
+        let keys = constants(&sources, &tables).map_or_else(
+            || translated(&sources, &tables, picks),
+            |numbers| {
+                picks
+                    .iter()
+                    .map(|&(source, _)| numbers[source])
+                    .collect::<Vec<i32>>()
+                    .into()
+            },
+        );
         let values = self.values();
         Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values)?))
     }
@@ -183,6 +176,37 @@ impl Gather {
     }
 }
 
+/// The number of each source's only value, if none has more than one. Most columns are like
+/// that (who sent it, the resource), and need not be read row by row in another order.
+fn constants(sources: &[&Int32Array], tables: &[Arc<Vec<i32>>]) -> Option<Vec<i32>> {
+    let constant = |(keys, table): (&&Int32Array, &Arc<Vec<i32>>)| {
+        let Some(first) = keys.values().first() else {
+            // No row is picked from here.
+            return Some(0);
+        };
+        let is_constant = keys.null_count() == 0 && keys.values().iter().all(|key| key == first);
+        let first = usize::try_from(*first).ok().filter(|_| is_constant)?;
+        table.get(first).copied()
+    };
+    sources.iter().zip(tables).map(constant).collect()
+}
+
+fn translated(sources: &[&Int32Array], tables: &[Arc<Vec<i32>>], picks: &[Pick]) -> Int32Array {
+    let number = |&(source, row): &Pick| {
+        let keys = sources.get(source)?;
+        if keys.is_null(row) {
+            return None;
+        }
+        let key = usize::try_from(*keys.values().get(row)?).ok()?;
+        tables.get(source)?.get(key).copied()
+    };
+    if sources.iter().all(|keys| keys.null_count() == 0) {
+        let numbers = picks.iter().map(|pick| number(pick).unwrap_or(0));
+        return numbers.collect::<Vec<i32>>().into();
+    }
+    picks.iter().map(number).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +245,16 @@ mod tests {
             .rows(&[batch(&[Some("d"), Some("a")])], &[(0, 1), (0, 0)])
             .expect("rows");
         assert_eq!(texts(&more), [Some("a".to_owned()), Some("d".to_owned())]);
+    }
+
+    #[test]
+    fn a_column_that_is_the_same_in_each_source_keeps_each_ones_value() {
+        let sources = [batch(&[Some("a"), Some("a")]), batch(&[]), batch(&[Some("b")])];
+        let rows = Gather::new(sources[0].schema())
+            .rows(&sources, &[(2, 0), (0, 1), (0, 0)])
+            .expect("rows");
+        let expected = [Some("b"), Some("a"), Some("a")];
+        assert_eq!(texts(&rows), expected.map(|text| text.map(str::to_owned)));
     }
 
     #[test]
