@@ -9,14 +9,15 @@
 mod wiring;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use meridian_runtime::admin::{self, Check};
 use meridian_runtime::clock::Clock;
+use meridian_runtime::net::{Listener, Network};
 use meridian_runtime::shutdown::Shutdown;
 use meridian_runtime::tasks::Tasks;
-use tokio::net::TcpListener;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,7 @@ use crate::config::Config;
 use crate::exporters::aggregator::Aggregator;
 use crate::receivers::otlp::OtlpReceiver;
 use crate::spool::Spool;
+use crate::spool::disk::{Disk, RealDisk};
 use crate::stalls::{self, Stalls};
 use crate::stop::Stopper;
 
@@ -46,10 +48,31 @@ pub struct Agent {
     stalls: Stalls,
     receiver: OtlpReceiver,
     exporters: Vec<(String, Aggregator)>,
-    admin: TcpListener,
+    admin: Listener,
     admin_router: axum::Router,
     addresses: Addresses,
     receivers_ready: Check,
+}
+
+/// What an agent finds around itself: the machine's own, or a simulation's.
+pub struct Surroundings {
+    /// The time of day.
+    pub clock: Clock,
+    /// Where clients come from, and how aggregators are reached.
+    pub network: Network,
+    /// What the spool is on.
+    pub disk: Arc<dyn Disk>,
+}
+
+impl Surroundings {
+    /// The machine's network and disk, with this clock.
+    pub fn of_machine(clock: Clock) -> Self {
+        Self {
+            clock,
+            network: Network::System,
+            disk: Arc::new(RealDisk),
+        }
+    }
 }
 
 /// Where an agent listens.

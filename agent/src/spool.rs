@@ -193,10 +193,19 @@ impl Spool {
         let ending = Arc::new(Ending::default());
         let compressor = Compressor::new(disk, Arc::clone(&shared), config);
         let until = Arc::clone(&ending);
-        let compressor = tasks::blocking("spool compressor", move || compressor.run(&until));
         let queue = Arc::new(Queue::new());
         let served = Arc::clone(&queue);
-        let writer = tasks::blocking("spool writer", move || queue::serve(&served, writer, linger));
+        let (compressor, writer) = if tasks::is_simulated() {
+            (
+                tasks::spawn("spool compressor", async move { compressor.run_as_task().await }),
+                tasks::spawn("spool writer", queue::serve_as_task(served, writer, linger)),
+            )
+        } else {
+            (
+                tasks::blocking("spool compressor", move || compressor.run(&until)),
+                tasks::blocking("spool writer", move || queue::serve(&served, writer, linger)),
+            )
+        };
         Ok(Spool {
             shared,
             handle: Arc::new(Handle {

@@ -7,6 +7,7 @@
 //! ```
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -17,9 +18,10 @@ use meridian_runtime::backoff::Backoff;
 use meridian_runtime::clock::Clock;
 use meridian_runtime::http;
 use meridian_runtime::metrics::{self, IntGaugeVec, Registry as Metrics};
+use meridian_runtime::net::{Listener, Network};
 use meridian_runtime::shutdown::Shutdown;
 use meridian_runtime::tasks::Tasks;
-use tokio::net::TcpListener;
+use object_store::ObjectStore;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +50,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         .await
 }
 
+/// What an aggregator finds around itself: the machine's own, or a simulation's.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The time of day.
+    pub clock: Clock,
+    /// Where agents and people come from.
+    pub network: Network,
+    /// What the store is on, in place of what its URL says.
+    pub objects: Option<Arc<dyn ObjectStore>>,
+}
+
 /// An aggregator whose parts are built and whose ports are bound; nothing runs yet.
 #[derive(Debug)]
 pub struct Aggregator {
@@ -57,8 +70,8 @@ pub struct Aggregator {
     registry: Registry,
     ingest: Ingest,
     stop_ingest: CancellationToken,
-    ingest_listener: TcpListener,
-    http_listener: TcpListener,
+    ingest_listener: Listener,
+    http_listener: Listener,
     http: http::Options,
     router: Router,
     store_check: Check,
@@ -80,16 +93,36 @@ impl Aggregator {
     /// Builds the parts and binds the ports. The store is opened while it runs: one that is
     /// away is waited for, with the reason in `/readyz`.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let surroundings = Surroundings {
+            clock,
+            network: Network::System,
+            objects: None,
+        };
+        Self::start_in(config, surroundings).await
+    }
+
+    /// The same in other surroundings.
+    pub async fn start_in(config: Config, surroundings: Surroundings) -> anyhow::Result<Self> {
+        let Surroundings {
+            clock,
+            network,
+            objects,
+        } = surroundings;
         let metrics = Metrics::new();
         metrics::register_process(&metrics, &clock)?;
         let health = Health::new();
         let store_check = health.check("store");
-        let store = Store::closed(&config.store, clock.clone(), StoreMetrics::new(&metrics)?)
-            .with_context(|| format!("cannot use the store {}", config.store.url))?;
+        let store = Store::closed_on(
+            objects,
+            &config.store,
+            clock.clone(),
+            StoreMetrics::new(&metrics)?,
+        )
+        .with_context(|| format!("cannot use the store {}", config.store.url))?;
         let coverage = Coverage::new(config.coverage.clone(), config.regions.clone());
         let registry = Registry::new(store.clone(), coverage.clone(), clock.clone());
-        let ingest_listener = bind(config.listen_ingest).await?;
-        let http_listener = bind(config.listen_http).await?;
+        let ingest_listener = bind(&network, config.listen_ingest).await?;
+        let http_listener = bind(&network, config.listen_http).await?;
         let addresses = Addresses {
             ingest: ingest_listener.local_addr()?,
             http: http_listener.local_addr()?,
@@ -206,8 +239,9 @@ impl Aggregator {
     }
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
+async fn bind(network: &Network, address: SocketAddr) -> anyhow::Result<Listener> {
+    network
+        .bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))
 }

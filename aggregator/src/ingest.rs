@@ -20,9 +20,9 @@ use meridian_proto::ids::AgentId;
 use meridian_proto::stream::aggregator_server::{Aggregator, AggregatorServer};
 use meridian_proto::stream::{AgentMessage, AggregatorMessage};
 use meridian_runtime::clock::Clock;
+use meridian_runtime::net::Listener;
 use meridian_runtime::tasks::{self, Task};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -122,7 +122,7 @@ impl Ingest {
     }
 
     /// Serves agents until `stop` is cancelled and their streams have ended.
-    pub async fn serve(self, listener: TcpListener) -> Result<(), tonic::transport::Error> {
+    pub async fn serve(self, listener: Listener) -> Result<(), tonic::transport::Error> {
         let stop = self.0.stop.clone();
         let window = self.0.budget.window_bytes;
         let connections = Connections::new(listener, self.0.budget.connections_max);

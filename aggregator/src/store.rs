@@ -101,7 +101,22 @@ impl Store {
     /// A store at its place, of which nothing was read yet. [`Store::open_tables`] does, as
     /// often as it takes, and [`Store::serve`] ends the beginning.
     pub fn closed(config: &StoreConfig, clock: Clock, metrics: StoreMetrics) -> Result<Self, StoreError> {
-        Ok(Self::at(Location::open(config)?, config, clock, metrics))
+        Self::closed_on(None, config, clock, metrics)
+    }
+
+    /// The same through an object store of the caller's, if there is one; it is rooted at the
+    /// root of the file system or bucket of `config.url`.
+    pub fn closed_on(
+        objects: Option<Arc<dyn ObjectStore>>,
+        config: &StoreConfig,
+        clock: Clock,
+        metrics: StoreMetrics,
+    ) -> Result<Self, StoreError> {
+        let location = match objects {
+            Some(objects) => Location::on(&config.url, objects)?,
+            None => Location::open(config)?,
+        };
+        Ok(Self::at(location, config, clock, metrics))
     }
 
     /// Opens the tables, and makes those that are not there.
@@ -109,16 +124,16 @@ impl Store {
         Self::closed(config, clock, metrics)?.opened().await
     }
 
-    /// The same through an object store of the caller's, which is rooted at the root of the
-    /// file system or bucket of `config.url`.
+    /// The same through an object store of the caller's.
     pub async fn open_on(
         objects: Arc<dyn ObjectStore>,
         config: &StoreConfig,
         clock: Clock,
         metrics: StoreMetrics,
     ) -> Result<Self, StoreError> {
-        let location = Location::on(&config.url, objects)?;
-        Self::at(location, config, clock, metrics).opened().await
+        Self::closed_on(Some(objects), config, clock, metrics)?
+            .opened()
+            .await
     }
 
     async fn opened(self) -> Result<Self, StoreError> {

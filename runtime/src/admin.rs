@@ -13,9 +13,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use parking_lot::RwLock;
 use prometheus::Registry;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::net::Listener;
 use crate::{http, metrics};
 
 /// The named checks of a process. Clones share them.
@@ -78,7 +78,7 @@ pub fn router(registry: Registry, health: Health) -> Router {
 
 /// Serves a router with the default limits until the token is cancelled.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     router: Router,
     shutdown: CancellationToken,
 ) -> Result<(), Infallible> {

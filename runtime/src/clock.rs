@@ -2,6 +2,7 @@
 //!
 //! It does not sleep: waiting is `tokio::time`, which tests pause by themselves.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +15,17 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<AtomicU64>),
+    Told(Teller),
+}
+
+/// Whoever simulates the time of day.
+#[derive(Clone)]
+struct Teller(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl fmt::Debug for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Teller")
+    }
 }
 
 /// Moves a clock made by [`Clock::manual`], also backwards.
@@ -32,11 +44,17 @@ impl Clock {
         (Self(Source::Manual(Arc::clone(&nanos))), ManualClock(nanos))
     }
 
+    /// A clock that shows what it is told, for simulations of several machines.
+    pub fn told(unix_nanos: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Source::Told(Teller(Arc::new(unix_nanos))))
+    }
+
     /// Nanoseconds since 1970-01-01 UTC; 0 on a machine whose clock stands before that.
     pub fn now_unix_nanos(&self) -> u64 {
         match &self.0 {
             Source::System => system_unix_nanos(),
             Source::Manual(nanos) => nanos.load(Ordering::SeqCst),
+            Source::Told(Teller(tell)) => tell(),
         }
     }
 }

@@ -16,10 +16,10 @@ use futures::stream::FuturesUnordered;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::first_bytes::FirstBytes;
+use crate::net::{Listener, Stream};
 use crate::tasks::{self, Task};
 
 /// An accept that failed (no file descriptors, for instance) is tried again after this.
@@ -60,7 +60,7 @@ impl Default for Options {
 /// Serves until `shutdown` is cancelled, then lets every connection end its requests in flight.
 /// It sets no deadline for that: who drops the future cuts off what is left.
 pub async fn serve(
-    listener: TcpListener,
+    mut listener: Listener,
     router: Router,
     options: Options,
     shutdown: CancellationToken,
@@ -114,7 +114,7 @@ fn builder(options: &Options) -> Builder<TokioExecutor> {
 
 async fn serve_connection(
     builder: Builder<TokioExecutor>,
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
     router: Router,
     options: Options,
@@ -150,6 +150,7 @@ mod tests {
     use axum::routing::get;
     use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::Notify;
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -158,7 +159,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let token = CancellationToken::new();
-        let serving = serve(listener, router, options, token.clone());
+        let serving = serve(listener.into(), router, options, token.clone());
         let task = tasks::spawn("server", async move {
             serving.await.unwrap_or_else(|never| match never {})
         });

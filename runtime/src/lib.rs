@@ -1,5 +1,5 @@
 //! What both processes share: configuration, named tasks, staged shutdown, the clock, the
-//! HTTP server loop with its limits, admin endpoints and self-metrics.
+//! network, the HTTP server loop with its limits, admin endpoints and self-metrics.
 //!
 //! This crate knows no telemetry: no signal, no OTLP and no table is named here.
 
@@ -12,6 +12,7 @@ pub mod config;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod net;
 mod open_files;
 pub mod shutdown;
 pub mod tasks;

@@ -5,6 +5,8 @@
 //! [`spawn`] and [`blocking`] start short-lived work whose [`Task`] is awaited by its owner and
 //! ends when the owner drops it. There is deliberately no way to detach a task.
 
+mod simulated;
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,6 +23,8 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::BoxError;
+
+pub use simulated::{Simulation, is_simulated, of_library, simulate};
 
 /// The name under which a task is reported.
 pub type Name = Cow<'static, str>;
@@ -56,7 +60,7 @@ where
 /// closure that has begun: a long one must watch for its own end.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one permitted spawn_blocking: named and owned"
+    reason = "the one permitted spawn_blocking: named and owned, or a task's in a simulation"
 )]
 pub fn blocking<T, F>(name: impl Into<Name>, work: F) -> Task<T>
 where
@@ -65,7 +69,11 @@ where
 {
     Task {
         name: name.into(),
-        handle: tokio::task::spawn_blocking(work),
+        handle: if is_simulated() {
+            tokio::spawn(async move { simulated::beside(work) })
+        } else {
+            tokio::task::spawn_blocking(work)
+        },
     }
 }
 

@@ -21,4 +21,5 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod s3_proxy;
+pub mod simulation;
 pub mod wait;

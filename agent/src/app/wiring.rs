@@ -11,20 +11,26 @@ use meridian_runtime::clock::Clock;
 use meridian_runtime::metrics::{self, Registry};
 use meridian_runtime::tasks;
 use meridian_runtime::units::ByteSize;
-use tokio::net::TcpListener;
 
-use super::{Addresses, Agent};
+use super::{Addresses, Agent, Surroundings};
 use crate::config::{Config, ExporterKind};
 use crate::exporters::aggregator::{self, Aggregator};
 use crate::ledger::{self, Ledger};
 use crate::otlp::Origin;
 use crate::receivers::otlp::OtlpReceiver;
 use crate::spool::Spool;
+use crate::spool::disk::Disk;
 use crate::stalls::Stalls;
 
 impl Agent {
     /// Builds the parts and binds the ports.
     pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        Self::start_in(config, Surroundings::of_machine(clock)).await
+    }
+
+    /// The same in other surroundings.
+    pub async fn start_in(config: Config, surroundings: Surroundings) -> anyhow::Result<Self> {
+        let Surroundings { clock, network, disk } = surroundings;
         let started_unix_nanos = clock.now_unix_nanos();
         let registry = Registry::new();
         let health = Health::new();
@@ -32,14 +38,20 @@ impl Agent {
         metrics::register_process(&registry, &clock)?;
         let ledger = Ledger::new(&registry)?;
         let stalls = Stalls::new(started_unix_nanos);
-        let spool = open_spool(&config, clock.clone()).await?;
+        let spool = open_spool(&config, disk, clock.clone()).await?;
         ledger::spooled::register(&registry, &ledger, &spool, &config.exporter_names())?;
         spool_check.ready();
-        let receiver =
-            OtlpReceiver::bind(config.otlp.clone(), Arc::new(spool.clone()), ledger.clone()).await?;
+        let receiver = OtlpReceiver::bind(
+            config.otlp.clone(),
+            &network,
+            Arc::new(spool.clone()),
+            ledger.clone(),
+        )
+        .await?;
         let context = aggregator::Context {
             spool: spool.clone(),
             clock: clock.clone(),
+            network: network.clone(),
             origin: origin(&config, &spool),
             started_unix_nanos,
             ledger,
@@ -47,7 +59,8 @@ impl Agent {
             stalls: stalls.clone(),
         };
         let exporters = build_exporters(&config, &context);
-        let admin = TcpListener::bind(config.admin)
+        let admin = network
+            .bind(config.admin)
             .await
             .with_context(|| format!("cannot listen on {} for the admin endpoints", config.admin))?;
         let addresses = Addresses {
@@ -72,9 +85,12 @@ impl Agent {
     }
 }
 
-async fn open_spool(config: &Config, clock: Clock) -> anyhow::Result<Spool> {
+async fn open_spool(config: &Config, disk: Arc<dyn Disk>, clock: Clock) -> anyhow::Result<Spool> {
     let (settings, names) = (config.spool.clone(), config.exporter_names());
-    let spool = tasks::blocking("spool open", move || Spool::open(settings, clock, &names)).await??;
+    let spool = tasks::blocking("spool open", move || {
+        Spool::open_on(disk, settings, clock, &names)
+    })
+    .await??;
     let recovery = spool.recovery();
     tracing::info!(
         agent_id = %spool.identity(),

@@ -32,6 +32,7 @@ use std::time::Duration;
 use meridian_proto::signal::Signal;
 use meridian_runtime::backoff::Backoff;
 use meridian_runtime::clock::Clock;
+use meridian_runtime::net::Network;
 
 pub use gather::BatchLimits;
 pub use metrics::Metrics;
@@ -61,6 +62,8 @@ pub struct Context {
     pub spool: Spool,
     /// The time of day.
     pub clock: Clock,
+    /// How aggregators are reached.
+    pub network: Network,
     /// Who this agent is.
     pub origin: Origin,
     /// When this process started.
@@ -77,6 +80,7 @@ pub struct Context {
 pub struct Aggregator {
     name: String,
     settings: Settings,
+    network: Network,
     delivery: Delivery,
 }
 
@@ -86,6 +90,7 @@ impl Aggregator {
         let name = name.into();
         let cursors = Signal::ALL.map(|signal| context.spool.cursor(&name, signal));
         Self {
+            network: context.network.clone(),
             delivery: Delivery::new(name.clone(), &settings, context, cursors),
             name,
             settings,
@@ -132,7 +137,12 @@ impl Aggregator {
         let url = &self.settings.endpoints[endpoint];
         let mut deadline = stop.clone();
         let opened = tokio::select! {
-            opened = connect::open(url, self.settings.connect_timeout, self.delivery.hello()) => opened,
+            opened = connect::open(
+                &self.network,
+                url,
+                self.settings.connect_timeout,
+                self.delivery.hello(),
+            ) => opened,
             () = deadline.over() => return Ok(Ended::Deadline),
         };
         let (stream, welcome) = opened.map_err(|error| (error, false))?;

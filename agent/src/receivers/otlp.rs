@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_runtime::http::{Options, serve};
-use tokio::net::TcpListener;
+use meridian_runtime::net::{Listener, Network};
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
@@ -65,13 +65,18 @@ pub struct OtlpReceiver {
 }
 
 struct Bound {
-    listener: TcpListener,
+    listener: Listener,
     address: SocketAddr,
 }
 
 impl OtlpReceiver {
     /// Binds both ports; nothing is served yet.
-    pub async fn bind(config: OtlpConfig, store: Arc<dyn Store>, ledger: Ledger) -> Result<Self, BindError> {
+    pub async fn bind(
+        config: OtlpConfig,
+        network: &Network,
+        store: Arc<dyn Store>,
+        ledger: Ledger,
+    ) -> Result<Self, BindError> {
         let workers = Workers::per_core();
         let door = Door {
             intake: Intake::new(store, workers.clone(), ledger, NAME, config.max_request_items),
@@ -81,8 +86,8 @@ impl OtlpReceiver {
             body_timeout: config.body_timeout,
         };
         Ok(Self {
-            grpc: Bound::new("gRPC", config.grpc).await?,
-            http: Bound::new("HTTP", config.http).await?,
+            grpc: Bound::new("gRPC", network, config.grpc).await?,
+            http: Bound::new("HTTP", network, config.http).await?,
             door,
             config,
         })
@@ -127,13 +132,13 @@ impl OtlpReceiver {
 }
 
 impl Bound {
-    async fn new(protocol: &'static str, address: SocketAddr) -> Result<Self, BindError> {
+    async fn new(protocol: &'static str, network: &Network, address: SocketAddr) -> Result<Self, BindError> {
         let error = |source| BindError {
             protocol,
             address,
             source,
         };
-        let listener = TcpListener::bind(address).await.map_err(error)?;
+        let listener = network.bind(address).await.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         Ok(Self { listener, address })
     }

@@ -110,6 +110,14 @@ impl Compressor {
         }
     }
 
+    /// The same for a simulation, which has no threads.
+    pub async fn run_as_task(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            while matches!(self.step(&mut |_| false), Ok(true)) {}
+        }
+    }
+
     /// Compresses the oldest segment that is due; false if there is none. `rest` is told how long
     /// a frame took, and says whether to stop.
     pub fn step(&self, rest: &mut dyn FnMut(Duration) -> bool) -> io::Result<bool> {

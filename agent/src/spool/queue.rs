@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::writer::{Answer, Writer};
 use super::{AppendError, NewRecord};
@@ -31,6 +31,8 @@ pub(super) enum Life {
 pub(super) struct Queue {
     queued: Mutex<Queued>,
     wake: Condvar,
+    /// The same for a writer that is a task.
+    wake_task: Notify,
     room: Arc<Semaphore>,
     life: watch::Sender<Life>,
 }
@@ -58,6 +60,7 @@ impl Queue {
         Self {
             queued: Mutex::default(),
             wake: Condvar::new(),
+            wake_task: Notify::new(),
             room: Arc::new(Semaphore::new(QUEUE_RECORDS_MAX)),
             life: watch::Sender::new(Life::Running),
         }
@@ -86,7 +89,7 @@ impl Queue {
             queued.requests.len() == 1 || !queued.may_grow()
         };
         if is_news {
-            self.wake.notify_one();
+            self.wake();
         }
         answered.await.unwrap_or_else(|_| {
             Err(AppendError::Failed(Arc::new(io::Error::other(
@@ -95,16 +98,21 @@ impl Queue {
         })
     }
 
+    fn wake(&self) {
+        self.wake.notify_one();
+        self.wake_task.notify_one();
+    }
+
     /// Asks for a sign of life.
     pub fn touch(&self) {
         self.queued.lock().touch = true;
-        self.wake.notify_one();
+        self.wake();
     }
 
     /// Asks for delivered segments to be deleted.
     pub fn reclaim(&self) {
         self.queued.lock().reclaim = true;
-        self.wake.notify_one();
+        self.wake();
     }
 
     /// Makes the cursors durable as they are now.
@@ -116,7 +124,7 @@ impl Queue {
                 queued.saves.push(saved);
             }
         }
-        self.wake.notify_one();
+        self.wake();
         answer
             .await
             .unwrap_or_else(|_| Err(io::Error::other("the spool's writer has ended")))
@@ -125,7 +133,7 @@ impl Queue {
     /// Asks the writer to end after what is queued.
     pub fn close(&self) {
         self.queued.lock().closing = true;
-        self.wake.notify_one();
+        self.wake();
     }
 
     pub fn life(&self) -> watch::Receiver<Life> {
@@ -140,18 +148,33 @@ impl Queue {
         }
         let deadline = Instant::now() + linger;
         while queued.may_grow() && !self.wake.wait_until(&mut queued, deadline).timed_out() {}
-        let closing = queued.closing;
-        std::mem::replace(
-            &mut *queued,
-            Queued {
-                closing,
-                ..Queued::default()
-            },
-        )
+        queued.take()
+    }
+
+    /// The same for a task. It always waits as long as it may: time costs a simulation nothing.
+    async fn take_as_task(&self, linger: Duration) -> Queued {
+        while self.queued.lock().is_idle() {
+            self.wake_task.notified().await;
+        }
+        if self.queued.lock().may_grow() {
+            tokio::time::sleep(linger).await;
+        }
+        self.queued.lock().take()
     }
 }
 
 impl Queued {
+    fn take(&mut self) -> Self {
+        let closing = self.closing;
+        std::mem::replace(
+            self,
+            Self {
+                closing,
+                ..Self::default()
+            },
+        )
+    }
+
     fn is_idle(&self) -> bool {
         let asked = self.touch || self.reclaim || self.closing || !self.saves.is_empty();
         self.requests.is_empty() && !asked
@@ -164,42 +187,62 @@ impl Queued {
 }
 
 /// The writer's thread: serves the queue until it is closed.
-pub(super) fn serve(queue: &Arc<Queue>, mut writer: Writer, linger: Duration) {
-    let mut ending = Ending {
-        queue: Arc::clone(queue),
-        life: Life::Failed,
-    };
-    loop {
-        let work = queue.take(linger);
+pub(super) fn serve(queue: &Arc<Queue>, writer: Writer, linger: Duration) {
+    let mut server = Server::new(queue, writer);
+    while server.serve(queue.take(linger)) {}
+}
+
+/// The same as a task, for a simulation.
+pub(super) async fn serve_as_task(queue: Arc<Queue>, writer: Writer, linger: Duration) {
+    let mut server = Server::new(&queue, writer);
+    while server.serve(queue.take_as_task(linger).await) {}
+}
+
+/// The writer, until it is closed.
+struct Server {
+    // Dropped first: the lock is free before anybody is told of the end.
+    writer: Writer,
+    ending: Ending,
+}
+
+impl Server {
+    fn new(queue: &Arc<Queue>, writer: Writer) -> Self {
+        let ending = Ending {
+            queue: Arc::clone(queue),
+            life: Life::Failed,
+        };
+        Self { writer, ending }
+    }
+
+    /// Does what is asked for; false after the last.
+    fn serve(&mut self, work: Queued) -> bool {
         let (records, answers): (Vec<_>, Vec<_>) = work
             .requests
             .into_iter()
             .map(|request| (request.record, (request.answer, request._room)))
             .unzip();
         if !records.is_empty() {
-            for ((answer, room), result) in answers.into_iter().zip(writer.commit(records)) {
+            for ((answer, room), result) in answers.into_iter().zip(self.writer.commit(records)) {
                 // Who asked may be gone; the record is stored all the same.
                 answer.send(result).ok();
                 drop(room);
             }
         }
         if work.reclaim {
-            writer.reclaim();
+            self.writer.reclaim();
         }
         for saved in work.saves {
             // Who asked may be gone.
-            saved.send(writer.write_cursors()).ok();
+            saved.send(self.writer.write_cursors()).ok();
         }
         if work.touch {
-            writer.touch(false);
+            self.writer.touch(false);
         }
         if work.closing {
-            writer.close();
-            // The lock is free before anybody is told.
-            drop(writer);
-            ending.life = Life::Closed;
-            return;
+            self.writer.close();
+            self.ending.life = Life::Closed;
         }
+        !work.closing
     }
 }
 

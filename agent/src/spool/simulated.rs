@@ -34,6 +34,8 @@ pub enum Operation {
     SyncDir,
 }
 
+const EIO: i32 = 5;
+
 /// A disk in memory; clones share it.
 #[derive(Clone, Default)]
 pub struct SimulatedDisk(Arc<Mutex<State>>);
@@ -45,6 +47,9 @@ struct State {
     locks: BTreeSet<PathBuf>,
     counts: BTreeMap<Operation, u64>,
     faults: Vec<Fault>,
+    /// Changes until the process dies in one; see [`SimulatedDisk::die_after`].
+    fuse: Option<u64>,
+    is_dead: bool,
     /// Processes before a crash have an older life and may change nothing any more.
     life: u64,
     observer: Option<Observer>,
@@ -93,6 +98,17 @@ impl SimulatedDisk {
         self.0.lock().observer = Some(Arc::new(observer));
     }
 
+    /// Lets so many changes succeed; in the next one the process dies, a write half done. From then
+    /// on nothing changes until [`SimulatedDisk::crash`] or [`SimulatedDisk::lose_power`].
+    pub fn die_after(&self, changes: u64) {
+        self.0.lock().fuse = Some(changes);
+    }
+
+    /// Whether the process has died in a change.
+    pub fn is_dead(&self) -> bool {
+        self.0.lock().is_dead
+    }
+
     /// Ends all faults.
     pub fn heal(&self) {
         self.0.lock().faults.clear();
@@ -112,10 +128,29 @@ impl SimulatedDisk {
         state.life += 1;
         state.locks.clear();
         state.faults.clear();
+        state.fuse = None;
+        state.is_dead = false;
         let Some(kept) = kept_bytes else { return };
         state.names = state.durable_names.clone();
         for content in state.names.values() {
             content.lock().lose_unsynced(kept);
+        }
+    }
+
+    /// Ends the process and the machine: of each file a part that `keep` chooses, up to the given
+    /// length, is as written, the rest as last synced. Names are as last synced, or all there:
+    /// a file system may write them before it is asked to.
+    pub fn lose_power(&self, keeps_names: bool, mut keep: impl FnMut(usize) -> usize) {
+        self.crash(None);
+        let mut state = self.0.lock();
+        if !keeps_names {
+            state.names = state.durable_names.clone();
+        }
+        state.durable_names = state.names.clone();
+        for content in state.names.values() {
+            let mut content = content.lock();
+            let kept = keep(content.now.len());
+            content.lose_unsynced(kept);
         }
     }
 
@@ -151,6 +186,9 @@ impl SimulatedDisk {
         if life.is_some_and(|life| life != state.life) {
             return Err(io::Error::other("the process has ended"));
         }
+        if operation != Operation::Read {
+            state.burn()?;
+        }
         *state.counts.entry(operation).or_default() += 1;
         for fault in state
             .faults
@@ -174,6 +212,27 @@ impl SimulatedDisk {
             content,
             life,
         })
+    }
+}
+
+impl State {
+    /// Counts the changes down to the process's death.
+    fn burn(&mut self) -> io::Result<()> {
+        if self.is_dead {
+            return Err(io::Error::other("the process has died"));
+        }
+        match &mut self.fuse {
+            None => Ok(()),
+            Some(0) => {
+                self.is_dead = true;
+                // With an errno a write is half done.
+                Err(io::Error::from_raw_os_error(EIO))
+            }
+            Some(changes) => {
+                *changes -= 1;
+                Ok(())
+            }
+        }
     }
 }
 

@@ -6,22 +6,22 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures::Stream;
+use meridian_runtime::net;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 
 /// Accepts connections; at most so many are open at the same time.
 #[derive(Debug)]
 pub(super) struct Connections {
-    listener: TcpListener,
+    listener: net::Listener,
     places: PollSemaphore,
     place: Option<OwnedSemaphorePermit>,
 }
 
 impl Connections {
-    pub(super) fn new(listener: TcpListener, connections_max: usize) -> Self {
+    pub(super) fn new(listener: net::Listener, connections_max: usize) -> Self {
         let places = Semaphore::new(connections_max);
         Self {
             listener,
@@ -48,16 +48,15 @@ impl Stream for Connections {
 /// One connection, and its place.
 #[derive(Debug)]
 pub(super) struct Connection {
-    io: TcpStream,
+    io: net::Stream,
     _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    /// Nobody asks who a peer is: an agent says so in its Hello.
+    type ConnectInfo = ();
 
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.io.connect_info()
-    }
+    fn connect_info(&self) -> Self::ConnectInfo {}
 }
 
 impl AsyncRead for Connection {

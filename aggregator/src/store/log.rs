@@ -13,9 +13,9 @@ use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError, checkpoints};
-use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use meridian_proto::signal::Signal;
+use meridian_runtime::tasks::of_library;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::time::Instant;
@@ -64,13 +64,13 @@ impl TableLog {
         directory: Path,
     ) -> Result<Self, DeltaTableError> {
         let mut table = DeltaTable::new(log_store);
-        if !table.verify_deltatable_existence().await?
-            && let Err(error) = create(signal, &table).await
+        if !of_library(table.verify_deltatable_existence()).await?
+            && let Err(error) = of_library(create(signal, &table)).await
         {
             // Another aggregator may have made it at the same moment.
-            table.load().await.map_err(|_| error)?;
+            of_library(table.load()).await.map_err(|_| error)?;
         }
-        table.load().await?;
+        of_library(table.load()).await?;
         Ok(Self {
             signal,
             directory,
@@ -93,7 +93,7 @@ impl TableLog {
         if self.is_suspect.load(Ordering::Relaxed) {
             self.load().await?;
         } else {
-            self.table.update_state().await?;
+            of_library(self.table.update_state()).await?;
         }
         self.refreshed = Some(began);
         Ok(())
@@ -101,7 +101,7 @@ impl TableLog {
 
     async fn load(&mut self) -> Result<(), DeltaTableError> {
         self.table.state = None;
-        self.table.load().await?;
+        of_library(self.table.load()).await?;
         self.is_suspect.store(false, Ordering::Relaxed);
         Ok(())
     }
@@ -121,9 +121,7 @@ impl TableLog {
     pub(crate) async fn files(&self, known: &[Arc<DataFile>]) -> Result<Vec<Arc<DataFile>>, DeltaTableError> {
         let known: HashMap<&Path, &Arc<DataFile>> = known.iter().map(|file| (&file.path, file)).collect();
         let mut files = Vec::new();
-        let log_store = self.table.log_store();
-        let mut views = self.views(&log_store)?;
-        while let Some(view) = views.try_next().await? {
+        for view in self.views().await? {
             let path = self.full_path(&view.object_store_path());
             match known.get(&path) {
                 Some(file) => files.push(Arc::clone(file)),
@@ -134,12 +132,13 @@ impl TableLog {
         Ok(files)
     }
 
-    fn views<'a>(
-        &'a self,
-        log_store: &'a LogStoreRef,
-    ) -> Result<BoxStream<'a, Result<LogicalFileView, DeltaTableError>>, DeltaTableError> {
-        let state = self.table.snapshot()?;
-        Ok(state.snapshot().file_views(log_store.as_ref(), None).boxed())
+    async fn views(&self) -> Result<Vec<LogicalFileView>, DeltaTableError> {
+        of_library(async {
+            let log_store = self.table.log_store();
+            let state = self.table.snapshot()?.snapshot();
+            state.file_views(log_store.as_ref(), None).try_collect().await
+        })
+        .await
     }
 
     fn data_file(&self, path: Path, view: &LogicalFileView) -> Option<Arc<DataFile>> {
@@ -167,9 +166,8 @@ impl TableLog {
         let snapshot = self.table.snapshot()?.snapshot();
         let mut committed = Vec::with_capacity(lanes.len());
         for lane in lanes {
-            let version = snapshot
-                .transaction_version(log_store.as_ref(), lane.app_id())
-                .await?;
+            let version = snapshot.transaction_version(log_store.as_ref(), lane.app_id());
+            let version = of_library(version).await?;
             let seq = version
                 .and_then(|version| u64::try_from(version).ok())
                 .unwrap_or(0);
@@ -233,10 +231,8 @@ impl TableLog {
     async fn removals(&self, replacement: &Replacement<'_>) -> Result<Vec<Action>, DeltaTableError> {
         let wanted: HashSet<&Path> = replacement.removed.iter().map(|file| &file.path).collect();
         let is_data_changed = matches!(replacement.reason, Reason::Retention { .. });
-        let log_store = self.table.log_store();
-        let mut views = self.views(&log_store)?;
         let mut actions = Vec::with_capacity(wanted.len() + replacement.added.len());
-        while let Some(view) = views.try_next().await? {
+        for view in self.views().await? {
             if wanted.contains(&self.full_path(&view.object_store_path())) {
                 actions.push(Action::Remove(view.remove_action(is_data_changed)));
             }
@@ -253,14 +249,14 @@ impl TableLog {
         let properties = properties
             .with_create_checkpoint(true)
             .with_cleanup_expired_logs(Some(false));
-        let commit = CommitBuilder::from(properties)
-            .with_actions(actions)
-            .build(Some(self.table.snapshot()?), self.table.log_store(), operation)
-            .into_prepared_commit_future()
-            .await?
-            .await?;
+        let commit = CommitBuilder::from(properties).with_actions(actions).build(
+            Some(self.table.snapshot()?),
+            self.table.log_store(),
+            operation,
+        );
+        let commit = of_library(async { commit.into_prepared_commit_future().await?.await }).await?;
         // From here on it is committed, whatever becomes of the checkpoint.
-        match commit.await {
+        match of_library(commit.into_future()).await {
             Ok(finalized) => self.table.state = Some(finalized.snapshot()),
             Err(error) => {
                 tracing::warn!(signal = %self.signal, error = &error as &dyn std::error::Error, "work after a commit failed");
@@ -274,7 +270,7 @@ impl TableLog {
     pub(crate) async fn removed_to(&self) -> Result<Option<i64>, DeltaTableError> {
         let log_store = self.table.log_store();
         let snapshot = self.table.snapshot()?.snapshot();
-        snapshot.transaction_version(log_store.as_ref(), REMOVED_TO).await
+        of_library(snapshot.transaction_version(log_store.as_ref(), REMOVED_TO)).await
     }
 
     /// Deletes log entries that a checkpoint has replaced and that are older than `keep`; says
@@ -291,7 +287,8 @@ impl TableLog {
         let now = i64::try_from(now_unix_nanos / 1_000_000).unwrap_or(0);
         let log_store = self.table.log_store();
         let cutoff = now.saturating_sub(keep);
-        let cleaned = checkpoints::cleanup_expired_logs_for(version, log_store.as_ref(), cutoff, None).await;
+        let cleaned = checkpoints::cleanup_expired_logs_for(version, log_store.as_ref(), cutoff, None);
+        let cleaned = of_library(cleaned).await;
         // The loaded version may rest on entries that are gone, deleted by whomever.
         self.load().await?;
         let cleaned = match cleaned {

@@ -57,7 +57,7 @@ async fn serve(limits: Limits) -> Served {
     let tasks = vec![
         tasks::spawn(
             "ingest",
-            async move { ingest.serve(listener).await.expect("serves") },
+            async move { ingest.serve(listener.into()).await.expect("serves") },
         ),
         tasks::spawn("commit", async move {
             committing.run(Signal::Spans, until).await.expect("runs");

@@ -11,20 +11,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
+
+use crate::net::Stream;
 
 /// Length of `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`; a shorter HTTP/1 request has no Host header.
 const PREFACE_BYTES: usize = 24;
 
 pub(crate) struct FirstBytes {
-    stream: TcpStream,
+    stream: Stream,
     received: usize,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl FirstBytes {
-    pub(crate) fn new(stream: TcpStream, timeout: Duration) -> Self {
+    pub(crate) fn new(stream: Stream, timeout: Duration) -> Self {
         Self {
             stream,
             received: 0,

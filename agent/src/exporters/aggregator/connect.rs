@@ -1,13 +1,19 @@
 //! Opens a stream: TCP, TLS where the URL says so, HTTP/2, Hello, Welcome; all of it within one
 //! timeout. Hello is asked for only when there is somebody to say it to. It tries once; trying again is the exporter's business.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
+use hyper_util::rt::TokioIo;
 use meridian_proto::stream::aggregator_client::AggregatorClient;
 use meridian_proto::stream::{
     AgentMessage, AggregatorMessage, Hello, Welcome, agent_message, aggregator_message,
 };
 use meridian_runtime::config::HttpUrl;
+use meridian_runtime::net::{Network, Simulated};
+use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -35,12 +41,15 @@ pub struct Stream {
 
 /// Opens a stream and waits for the aggregator's Welcome.
 pub async fn open(
+    network: &Network,
     url: &HttpUrl,
     timeout: Duration,
     hello: impl Future<Output = Hello>,
 ) -> Result<(Stream, Welcome), SessionError> {
     let opened = async {
-        let channel = connect(url, timeout).await.map_err(SessionError::Connect)?;
+        let channel = connect(network, url, timeout)
+            .await
+            .map_err(SessionError::Connect)?;
         greet(channel, hello.await).await
     };
     tokio::time::timeout(timeout, opened)
@@ -48,7 +57,11 @@ pub async fn open(
         .unwrap_or(Err(SessionError::NoWelcome))
 }
 
-async fn connect(url: &HttpUrl, timeout: Duration) -> Result<Channel, tonic::transport::Error> {
+async fn connect(
+    network: &Network,
+    url: &HttpUrl,
+    timeout: Duration,
+) -> Result<Channel, tonic::transport::Error> {
     let mut endpoint = Endpoint::from_shared(url.as_str().to_owned())?
         .user_agent(concat!("meridian-agent/", env!("CARGO_PKG_VERSION")))?
         .connect_timeout(timeout)
@@ -59,7 +72,21 @@ async fn connect(url: &HttpUrl, timeout: Duration) -> Result<Channel, tonic::tra
     if url.is_tls() {
         endpoint = endpoint.tls_config(ClientTlsConfig::new().with_native_roots())?;
     }
-    endpoint.connect().await
+    match network {
+        Network::System => endpoint.connect().await,
+        Network::Simulated(network) => {
+            let network = Arc::clone(network);
+            let connector = move |uri| connect_simulated(Arc::clone(&network), uri);
+            endpoint
+                .connect_with_connector(tower::service_fn(connector))
+                .await
+        }
+    }
+}
+
+async fn connect_simulated(network: Arc<dyn Simulated>, uri: Uri) -> io::Result<TokioIo<DuplexStream>> {
+    let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+    network.connect(authority).await.map(TokioIo::new)
 }
 
 async fn greet(channel: Channel, hello: Hello) -> Result<(Stream, Welcome), SessionError> {

@@ -13,6 +13,7 @@ use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
 use meridian_runtime::config::{FromConfig, HttpUrl};
 use meridian_runtime::metrics::{self, Registry};
+use meridian_runtime::net::Network;
 use meridian_runtime::tasks::Tasks;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -68,6 +69,7 @@ impl Rig {
     /// Starts one exporter for each name; all with the same endpoints.
     pub fn export_to(&self, endpoints: &[&Fake]) {
         let context = Context {
+            network: Network::System,
             spool: self.spool.clone(),
             clock: self.clock.clone(),
             origin: Origin {

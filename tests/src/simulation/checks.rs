@@ -1,0 +1,207 @@
+//! The invariants of the system, as they are checked while a run lasts and after it: what was
+//! acknowledged is there, once; the books balance; and no answer claims what is not so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::Result;
+use meridian_aggregator::coverage::{RegionReport, RegionState, Window};
+use meridian_proto::signal::Signal;
+
+use super::clients::{self, Book, Sent};
+use super::rows::{Files, Id, Log, ids_of};
+use super::world::{Kind, SEGMENT_BYTES, SPOOL_BYTES, World};
+use crate::ledger::ledger_balances;
+use crate::metrics::Metrics;
+
+/// A region whose only agent has been dead for so long is silent by now: `silent_after`, and room
+/// for what was on its way.
+const SILENT_AFTER: Duration = Duration::from_secs(20);
+const SECOND: u64 = 1_000_000_000;
+
+/// What the checks remember.
+#[derive(Default)]
+pub(super) struct Checks {
+    files: Files,
+}
+
+impl Checks {
+    /// While the run lasts.
+    pub(super) async fn sample(&mut self, world: &World, book: &Book) -> Result<()> {
+        spool_within_limit(world);
+        for aggregator in 0..world.plan.aggregators {
+            self.coverage(world, aggregator, book).await?;
+        }
+        Ok(())
+    }
+
+    /// `silence_is_visible`, and the times of an answer are times that were.
+    async fn coverage(&mut self, world: &World, aggregator: usize, book: &Book) -> Result<()> {
+        let number = world.machine_of(aggregator);
+        let Kind::Aggregator(inside) = &world.machines[number].kind else {
+            return Ok(());
+        };
+        let (coverage, store, since) = {
+            let inside = inside.lock();
+            (inside.coverage.clone(), inside.store.clone(), inside.since)
+        };
+        let (Some(coverage), Some(store), Some(since)) = (coverage, store, since) else {
+            return Ok(());
+        };
+        if store.outage().is_some_and(|outage| outage.is_closed) {
+            return Ok(());
+        }
+        let now = world.clock_of(number).now_unix_nanos();
+        let report = coverage.report(now, None, Window::default());
+        let view = store.view(Signal::Spans);
+        let mut visible: BTreeSet<Id> = BTreeSet::new();
+        for file in view.files.iter() {
+            let name = file.path.as_ref().trim_start_matches("store/spans/");
+            // Of a view that is a moment old a file may be vacuumed.
+            if let Ok(ids) = self.files.spans(&world.bucket, name).await {
+                visible.extend(ids);
+            }
+        }
+        for hot in &view.hot {
+            visible.extend(ids_of(&hot.batch)?);
+        }
+        for (agent, region) in report.regions.iter().enumerate() {
+            times_are_past(world, number, region, now);
+            if world.plan.has_true_clocks() {
+                complete_is_complete(world, number, agent, region, &visible, &book.lock());
+            }
+            let dead = world.machines[agent]
+                .down_since
+                .is_some_and(|since| since.elapsed() > SILENT_AFTER);
+            if dead && since.elapsed() > SILENT_AFTER && region.state == RegionState::Ok {
+                world.events.violated(
+                    "silence_is_visible",
+                    format!("machine {number} says that {} is ok", region.region),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// After all is healed and delivered.
+    pub(super) async fn end(&mut self, world: &World, book: &Book) -> Result<()> {
+        for agent in 0..world.plan.agents {
+            let text = clients::get(&world.net, world.admin(agent), "/metrics").await?;
+            if let Err(how) = ledger_balances(&Metrics::parse(&text)?) {
+                world.events.violated("ledger_balances", how);
+            }
+        }
+        let log = match Log::replay(&world.bucket.entries()) {
+            Ok(log) => log,
+            Err(error) => {
+                world.events.violated("log_is_sound", format!("{error:#}"));
+                return Ok(());
+            }
+        };
+        let mut counts: BTreeMap<Id, u32> = BTreeMap::new();
+        for name in &log.files {
+            match self.files.spans(&world.bucket, name).await {
+                Ok(ids) => ids.iter().for_each(|id| *counts.entry(*id).or_default() += 1),
+                Err(error) => world.events.violated("no_acked_item_lost", format!("{error:#}")),
+            }
+        }
+        rows_are_right(world, &book.lock(), &counts);
+        Ok(())
+    }
+}
+
+fn rows_are_right(world: &World, book: &BTreeMap<Id, Sent>, counts: &BTreeMap<Id, u32>) {
+    let acked = book.iter().filter(|(_, sent)| sent.acked.is_some());
+    let lost: Vec<_> = acked
+        .clone()
+        .filter(|(id, _)| !counts.contains_key(*id))
+        .collect();
+    if let Some((id, sent)) = lost.first() {
+        let how = format!(
+            "{} of {} spans, the first is {id:02x?} of agent {}",
+            lost.len(),
+            acked.count(),
+            sent.agent
+        );
+        world.events.violated("no_acked_item_lost", how);
+    }
+    let twice: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();
+    if let Some((id, count)) = twice.first() {
+        let how = format!("{} spans, the first is {id:02x?}, {count} times", twice.len());
+        world.events.violated("no_duplicate_in_store", how);
+    }
+    if let Some(id) = counts.keys().find(|id| !book.contains_key(*id)) {
+        world
+            .events
+            .violated("nothing_invented", format!("{id:02x?} was never sent"));
+    }
+    world
+        .events
+        .note(format!("{} spans sent, {} stored", book.len(), counts.len()));
+}
+
+/// A region is complete up to `complete_to`, but for its gaps: everything that was accepted before
+/// is there.
+fn complete_is_complete(
+    world: &World,
+    machine: usize,
+    agent: usize,
+    region: &RegionReport,
+    visible: &BTreeSet<Id>,
+    book: &BTreeMap<Id, Sent>,
+) {
+    let Some(complete_to) = region.complete_to else {
+        return;
+    };
+    let in_gap = |sent: &Sent, acked: u64| {
+        let mut gaps = region.gaps.iter();
+        gaps.any(|gap| gap.from <= acked + SECOND && gap.to.is_none_or(|to| to + SECOND >= sent.sent))
+    };
+    let hidden = book.iter().find(|(id, sent)| {
+        let acked = sent
+            .acked
+            .filter(|acked| *acked < complete_to && !in_gap(sent, *acked));
+        sent.agent == agent && acked.is_some() && !visible.contains(*id)
+    });
+    if let Some((id, sent)) = hidden {
+        let how = format!(
+            "machine {machine} says that r{agent} is complete to {complete_to}, and lacks {id:02x?}: {sent:?}"
+        );
+        world.events.violated("complete_is_complete", how);
+    }
+}
+
+fn times_are_past(world: &World, machine: usize, region: &RegionReport, now: u64) {
+    for (what, time) in [
+        ("complete_to", region.complete_to),
+        ("last_seen", region.last_seen),
+    ] {
+        if let Some(time) = time.filter(|time| *time > now) {
+            let ahead = Duration::from_nanos(time - now);
+            let how = format!(
+                "machine {machine}: {what} of {} is {ahead:?} ahead",
+                region.region
+            );
+            world.events.violated("no_time_of_the_future", how);
+        }
+    }
+}
+
+fn spool_within_limit(world: &World) {
+    for (number, machine) in world.machines.iter().enumerate() {
+        let Kind::Agent(disk) = &machine.kind else {
+            continue;
+        };
+        let paths = disk.paths();
+        let segments = paths
+            .iter()
+            .filter(|path| path.extension().is_some_and(|end| end == "seg"));
+        let bytes: usize = segments.map(|path| disk.length(path)).sum();
+        if bytes as u64 > SPOOL_BYTES + SEGMENT_BYTES {
+            world.events.violated(
+                "memory_within_limit",
+                format!("the spool of agent {number} has {bytes} bytes"),
+            );
+        }
+    }
+}
