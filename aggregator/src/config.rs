@@ -291,6 +291,14 @@ fn limits(mut section: Section<'_>) -> Limits {
             queries_max: section.optional("queries", default.queries_max),
             answer_bytes_max: bytes(&mut section, "answer_bytes", default.answer_bytes_max),
             answers_memory_bytes: bytes(&mut section, "answers_memory", default.answers_memory_bytes),
+            statement_bytes_max: size(
+                &mut section,
+                "statement_bytes",
+                default.statement_bytes_max,
+                1 << 10,
+            ),
+            multiplied_batch_rows: section.optional("multiplied_batch_rows", default.multiplied_batch_rows),
+            statement: statement(section.section("statement")),
             ..default
         },
         ingest,
@@ -298,6 +306,9 @@ fn limits(mut section: Section<'_>) -> Limits {
     };
     if limits.connections_max == 0 {
         section.fault("connections", "is zero");
+    }
+    if limits.query.multiplied_batch_rows == 0 {
+        section.fault("multiplied_batch_rows", "is zero");
     }
     if limits.query.answers_memory_bytes < limits.query.answer_bytes_max {
         section.fault("answers_memory", "is less than answer_bytes");
@@ -347,11 +358,33 @@ fn positive(section: &mut Section<'_>, key: &str, default: Duration) -> Duration
 }
 
 fn bytes(section: &mut Section<'_>, key: &str, default: usize) -> usize {
+    size(section, key, default, MIB)
+}
+
+fn size(section: &mut Section<'_>, key: &str, default: usize, least: usize) -> usize {
     let ByteSize(bytes) = section.optional(key, ByteSize(default as u64));
-    if bytes < MIB as u64 {
-        section.fault(key, "is less than 1MiB");
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    if bytes < least {
+        section.fault(key, format!("is less than {}", ByteSize(least as u64)));
     }
-    usize::try_from(bytes).unwrap_or(usize::MAX)
+    bytes
+}
+
+/// The limits of a statement, each by the key of its row in the table.
+fn statement(mut section: Section<'_>) -> query::Caps {
+    let mut caps = query::Caps::default();
+    for row in &query::caps::TABLE {
+        let value = match row.is_bytes {
+            true => size(&mut section, row.key, row.default, 1),
+            false => section.optional(row.key, row.default),
+        };
+        if value == 0 {
+            section.fault(row.key, "is zero");
+        }
+        caps = caps.with(row.cap, value);
+    }
+    section.finish();
+    caps
 }
 
 #[cfg(test)]
@@ -368,6 +401,15 @@ mod tests {
         assert_eq!(config.regions, ["eu-central-1", "us-east-1"]);
         assert_eq!(config.store.commit_interval, Duration::from_secs(5));
         assert_eq!(config.limits.ingest, ingest::Limits::default());
+        assert_eq!(config.limits.query.statement, query::Caps::default());
+        let example = include_str!("../../deploy/aggregator.example.yaml");
+        for row in &query::caps::TABLE {
+            assert!(
+                example.contains(&format!("    {}: ", row.key)),
+                "{} is not described",
+                row.key
+            );
+        }
         assert_eq!(config.limits.ingest.message_bytes, 24 * MIB);
     }
 

@@ -28,13 +28,11 @@ mod traces;
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::joins::{CrossJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt;
@@ -42,7 +40,8 @@ use meridian_runtime::clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use error::{BadId, QueryError};
-pub use gate::Limits;
+pub use gate::caps;
+pub use gate::{Cap, Caps, Limits};
 pub use params::{Param, Params};
 pub use render::{Format, Rows};
 pub use source::Source;
@@ -51,6 +50,7 @@ use crate::coverage::{Coverage, Report, Status, Window};
 use crate::store::Store;
 use explain::Context;
 use files::FileCache;
+use gate::interrupt::{self, Ended};
 use reader::OpenFiles;
 use render::{AnswersMemory, Cut};
 use run::Workers;
@@ -176,6 +176,8 @@ impl Engine {
         let place = self.take_place()?;
         let scope = Arc::new(Scope::default());
         let open_files = OpenFiles::default();
+        let ended = Ended::default();
+        let _ends = ended.on_drop();
         let rows_max = question.rows_max.unwrap_or(self.0.limits.query_rows_max);
         let sql: Arc<str> = question.sql.as_str().into();
         let planned = {
@@ -185,7 +187,8 @@ impl Engine {
             let (sql, params) = (Arc::clone(&sql), question.params);
             let work = move || async move {
                 let _place = place;
-                inner.plan(&sql, &params, scope, open_files, rows_max).await
+                let tables = inner.tables(scope, open_files);
+                inner.plan(&sql, &params, &tables, rows_max, &ended).await
             };
             self.0.workers.plan(work).await?
         };
@@ -232,55 +235,65 @@ impl Inner {
         &self,
         sql: &str,
         params: &Params,
-        scope: Arc<Scope>,
-        open_files: OpenFiles,
+        tables: &QueryContext,
         rows_max: usize,
+        ended: &Ended,
     ) -> Result<Planned, QueryError> {
-        shape::check(sql, params)?;
-        let explain = |error: &DataFusionError, open_files: &OpenFiles| {
-            explain::explain(error, &context(sql, open_files, &self.limits))
-        };
-        let everything = self.source.report(None, Window::default());
-        let regions = everything.regions.into_iter().map(|region| region.region);
-        let tables = QueryContext {
-            source: Arc::clone(&self.source),
-            scope,
-            files: self.files.clone(),
-            open_files: open_files.clone(),
-            store_url: self.sessions.store_url().clone(),
-            known_regions: Arc::new(regions.collect()),
+        shape::check(sql, params, &self.limits.statement)?;
+        let explain = |error: &DataFusionError| {
+            explain::explain(error, &context(sql, &tables.open_files, &self.limits))
         };
         let session = self
             .sessions
-            .open(&tables, self.source.now_unix_nanos())
-            .map_err(|error| explain(&error, &open_files))?;
+            .open(tables, self.source.now_unix_nanos())
+            .map_err(|error| explain(&error))?;
         let dialect = session.config_options().sql_parser.dialect;
         let mut statement = session
             .sql_to_statement(sql, &dialect)
-            .map_err(|error| explain(&error, &open_files))?;
+            .map_err(|error| explain(&error))?;
         gate::check_statement(&statement)?;
         params::bind(&mut statement, params)?;
-        self.plan_statement(&session, statement, rows_max)
+        self.plan_statement(session, statement, rows_max, ended)
             .await?
-            .map_err(|error| explain(&error, &open_files))
+            .map_err(|error| explain(&error))
+    }
+
+    fn tables(&self, scope: Arc<Scope>, open_files: OpenFiles) -> QueryContext {
+        let everything = self.source.report(None, Window::default());
+        let regions = everything.regions.into_iter().map(|region| region.region);
+        QueryContext {
+            source: Arc::clone(&self.source),
+            scope,
+            files: self.files.clone(),
+            open_files,
+            store_url: self.sessions.store_url().clone(),
+            known_regions: Arc::new(regions.collect()),
+        }
     }
 
     async fn plan_statement(
         &self,
-        session: &SessionState,
+        mut session: SessionState,
         statement: Statement,
         rows_max: usize,
+        ended: &Ended,
     ) -> Result<Result<Planned, DataFusionError>, QueryError> {
         let plan = match session.statement_to_plan(statement).await {
             Ok(plan) => plan,
             Err(error) => return Ok(Err(error)),
         };
-        gate::check_plan(&plan)?;
+        gate::check_plan(&plan, &self.limits)?;
         let plan = match limited(plan, rows_max) {
-            Ok(plan) => session.create_physical_plan(&plan).await.and_then(yielding),
+            Ok(plan) => session.create_physical_plan(&plan).await,
             Err(error) => Err(error),
         };
+        if plan.as_ref().is_ok_and(interrupt::multiplies) {
+            let rows = self.limits.multiplied_batch_rows.max(1);
+            let config = session.config().clone().with_batch_size(rows);
+            *session.config_mut() = config;
+        }
         let task = session.task_ctx();
+        let plan = plan.and_then(|plan| interrupt::interruptible(plan, ended));
         Ok(plan.map(|plan| Planned { plan, task }))
     }
 
@@ -326,18 +339,6 @@ fn limited(plan: LogicalPlan, rows_max: usize) -> Result<LogicalPlan, DataFusion
     LogicalPlanBuilder::from(plan)
         .limit(0, Some(rows_max.saturating_add(1)))?
         .build()
-}
-
-/// Lets joins that multiply rows give way after each batch: the tables' own streams do, but
-/// such a join makes a great many batches of few of theirs, and could not be ended meanwhile.
-fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-    plan.transform_up(|node| {
-        if node.is::<CrossJoinExec>() || node.is::<NestedLoopJoinExec>() {
-            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node))));
-        }
-        Ok(Transformed::no(node))
-    })
-    .data()
 }
 
 async fn collect(planned: Planned, mut rows: Rows) -> Result<Rows, DataFusionError> {

@@ -63,6 +63,13 @@ impl Answers {
         Ok(serde_json::from_str(&text)?)
     }
 
+    /// The status and the body of whatever is said to a statement.
+    pub async fn ask_raw(&self, sql: &str) -> Result<(u16, Value)> {
+        let response = self.post_sql(sql, "application/json").await?;
+        let status = response.status().as_u16();
+        Ok((status, response.json().await?))
+    }
+
     async fn post_sql(&self, sql: &str, accept: &str) -> Result<reqwest::Response> {
         let request = self.client.post(self.url("/api/v1/sql")).header("accept", accept);
         Ok(request

@@ -9,6 +9,7 @@ pub mod aggregator;
 pub mod answers;
 pub mod bench;
 pub mod fake_agent;
+pub mod hostile;
 pub mod lab;
 pub mod ledger;
 pub mod load;

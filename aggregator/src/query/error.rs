@@ -6,6 +6,7 @@ use std::time::Duration;
 use object_store::path::Path;
 use thiserror::Error;
 
+use super::gate::caps::Breach;
 use super::place::Place;
 
 /// Why a question was not answered.
@@ -23,10 +24,10 @@ pub enum QueryError {
         limit: usize,
     },
     /// The statement is so deep or so wide that planning it could end the process.
-    #[error("the statement has {what}{}", at(.place))]
+    #[error("the statement has {breach}{} ({})", at(.place), .breach.key())]
     TooComplex {
         /// What it has too much of.
-        what: String,
+        breach: Breach,
         /// Where it became too much.
         place: Option<Place>,
     },
@@ -179,15 +180,19 @@ impl QueryError {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             QueryError::Empty => "send {\"sql\": \"SELECT …\"} or the bare statement as text/plain",
-            QueryError::StatementTooLarge { .. } => "put long lists of values into fewer, broader conditions",
-            QueryError::TooComplex { .. } => "ask for less at once; many values fit into one IN list",
+            QueryError::StatementTooLarge { .. } => {
+                "limits.statement_bytes: put long lists of values into fewer, broader conditions"
+            }
+            QueryError::TooComplex { breach, .. } => breach.rewrite(),
             QueryError::NotReadOnly { .. } => "use SELECT, EXPLAIN, SHOW TABLES or DESCRIBE",
             QueryError::SeveralStatements => "send each statement in a request of its own",
             QueryError::UnknownTable { hint, .. } | QueryError::UnknownColumn { hint, .. } => hint,
             QueryError::Invalid { hint, .. } => return hint.clone(),
-            QueryError::Memory { .. } => "narrow the time range, or group by fewer values",
-            QueryError::Timeout { .. } => "narrow the time range or the regions",
-            QueryError::TooMany { .. } => "try again in a moment",
+            QueryError::Memory { .. } => {
+                "limits.query_memory: narrow the time range, or group by fewer values"
+            }
+            QueryError::Timeout { .. } => "limits.query_timeout: narrow the time range or the regions",
+            QueryError::TooMany { .. } => "limits.queries: try again in a moment",
             QueryError::AnswersFull { .. } => "try again in a moment, or ask for fewer rows",
             QueryError::Store { .. } => "try again when /readyz is ok; rows that are in memory still answer",
             QueryError::DataFile { .. } => "exclude its date or region, or restore the file",

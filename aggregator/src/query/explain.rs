@@ -10,6 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
 use super::error::{BadId, QueryError, UnreadableFile};
+use super::gate::caps::Breach;
 use super::place::Place;
 use super::reader::OpenFiles;
 use super::render::AnswersFull;
@@ -36,6 +37,12 @@ pub(super) fn explain(error: &DataFusionError, context: &Context<'_>) -> QueryEr
         return QueryError::BadId {
             fault: fault.clone(),
             place,
+        };
+    }
+    if let Some(breach) = find::<Breach>(first) {
+        return QueryError::TooComplex {
+            breach: *breach,
+            place: None,
         };
     }
     if let Some(full) = find::<AnswersFull>(first) {

@@ -1,5 +1,14 @@
-//! What a statement may be and may cost: one table of limits, and the checks that need
-//! nothing but the statement. Measuring while a query runs is not done here.
+//! The gate before the engine: what a statement may be and may cost. The limits are here and in
+//! `caps`; a statement passes, in this order, its bytes (here), its tokens (`shape`), its plan
+//! and functions (`plan`, `functions`, `scalar`), and its joins while it runs (`interrupt`).
+//! Deadlines and threads are `run`'s.
+
+pub mod caps;
+pub(super) mod functions;
+pub(super) mod interrupt;
+pub(super) mod plan;
+mod scalar;
+mod sizes;
 
 use std::time::Duration;
 
@@ -9,6 +18,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
 use super::error::QueryError;
+pub use caps::{Cap, Caps};
 
 /// Every limit of the query engine.
 #[derive(Debug, Clone)]
@@ -33,6 +43,10 @@ pub struct Limits {
     pub threads: usize,
     /// Stack of the thread that parses and plans. It is reserved, not used, until needed.
     pub plan_stack_bytes: usize,
+    /// Rows of a batch in a plan that makes several rows of one.
+    pub multiplied_batch_rows: usize,
+    /// What a statement may look like, and what one call in it may make.
+    pub statement: Caps,
     /// Bytes of footers, page indexes and bloom filters of data files that are kept.
     pub file_cache_bytes: usize,
 }
@@ -50,6 +64,8 @@ impl Default for Limits {
             queries_max: 16,
             threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2)),
             plan_stack_bytes: 64 << 20,
+            multiplied_batch_rows: 1024,
+            statement: Caps::default(),
             file_cache_bytes: 256 << 20,
         }
     }
@@ -97,8 +113,11 @@ fn check_sql_statement(statement: &SqlStatement) -> Result<(), QueryError> {
     }
 }
 
-/// Refuses what writes although it looks like a question, such as a query with an INSERT in it.
-pub(super) fn check_plan(plan: &LogicalPlan) -> Result<(), QueryError> {
+/// Refuses what writes although it looks like a question, such as a query with an INSERT in it,
+/// and what is too wide.
+pub(super) fn check_plan(plan: &LogicalPlan, limits: &Limits) -> Result<(), QueryError> {
+    plan::check_width(plan, &limits.statement)
+        .map_err(|breach| QueryError::TooComplex { breach, place: None })?;
     SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)

@@ -25,6 +25,8 @@ use super::Source;
 use super::agents::AgentsTable;
 use super::functions;
 use super::gate::Limits;
+use super::gate::functions::Allowed;
+use super::gate::plan::Inspect;
 use super::grouping::GroupViews;
 use super::ids::HexIds;
 use super::quantile;
@@ -63,7 +65,6 @@ impl Sessions {
             // The file formats belong to statements that name files; no statement may.
             .with_file_formats(Vec::new())
             .with_table_factories(HashMap::new())
-            .with_analyzer_rules(rules)
             .with_optimizer_rules(optimizer_rules)
             .build();
         for function in functions::all() {
@@ -74,6 +75,12 @@ impl Sessions {
             use datafusion::execution::FunctionRegistry as _;
             base.register_udaf(function)?;
         }
+        let caps = limits.statement;
+        let allowed = Allowed::install(&mut base, caps)?;
+        rules.insert(0, Arc::new(Inspect { allowed, caps }));
+        let base = SessionStateBuilder::new_from_existing(base)
+            .with_analyzer_rules(rules)
+            .build();
         Ok(Self { base, store_url })
     }
 

@@ -14,33 +14,16 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
 use super::error::QueryError;
+use super::gate::caps::{Breach, Cap, Caps};
 use super::params::{Param, Params};
 use super::place::Place;
 
-/// Tokens of a statement without blanks and comments.
-const TOKENS_MAX: usize = 25_000;
-/// Parentheses, brackets and braces inside each other.
-const NESTING_MAX: usize = 48;
-/// Links on the longest way through the statement.
-const LINKS_MAX: usize = 800;
-/// Items of all lists together, such as columns and sort keys; lists of nothing but literals,
-/// as after IN, do not count.
-const ITEMS_MAX: usize = 1_000;
-/// UNION, INTERSECT and EXCEPT.
-const SET_OPERATIONS_MAX: usize = 100;
-/// Tables that are joined, by JOIN or by a comma.
-const JOINS_MAX: usize = 32;
-/// How often a common table expression is read, its own reads counted each time.
-const CTE_READS_MAX: usize = 250;
-/// Columns of a CUBE: each doubles the groups.
-const CUBE_ITEMS_MAX: usize = 8;
-
 /// Refuses a statement whose shape could exhaust the stack or the planner's patience. What
 /// cannot be tokenized is left to the parser, which says where.
-pub(super) fn check(sql: &str, params: &Params) -> Result<(), QueryError> {
+pub(super) fn check(sql: &str, params: &Params, caps: &Caps) -> Result<(), QueryError> {
     for param in params.values() {
         if let Param::Text(text) = param {
-            check_nesting_of_text(sql, text)?;
+            check_nesting_of_text(sql, text, caps)?;
         }
     }
     let dialect = PostgreSqlDialect {};
@@ -50,7 +33,7 @@ pub(super) fn check(sql: &str, params: &Params) -> Result<(), QueryError> {
     let tokens = tokens
         .into_iter()
         .filter(|token| !matches!(token.token, Token::Whitespace(_)));
-    Scan::new(sql).run(tokens)
+    Scan::new(sql, caps).run(tokens)
 }
 
 /// What is open: the statement itself, or a parenthesis.
@@ -83,6 +66,7 @@ impl Frame {
 
 struct Scan<'a> {
     sql: &'a str,
+    caps: &'a Caps,
     frames: Vec<Frame>,
     /// Common table expressions by name, with what one read of them costs.
     ctes: HashMap<String, usize>,
@@ -104,9 +88,10 @@ enum Naming {
 }
 
 impl<'a> Scan<'a> {
-    fn new(sql: &'a str) -> Self {
+    fn new(sql: &'a str, caps: &'a Caps) -> Self {
         Self {
             sql,
+            caps,
             frames: vec![Frame::default()],
             ctes: HashMap::new(),
             tokens: 0,
@@ -120,22 +105,22 @@ impl<'a> Scan<'a> {
     fn run(mut self, tokens: impl Iterator<Item = TokenWithSpan>) -> Result<(), QueryError> {
         let mut before = Token::EOF;
         for TokenWithSpan { token, span } in tokens {
-            if let Err(what) = self.token(&token, &before) {
+            if let Err(breach) = self.token(&token, &before) {
                 let place =
                     Span::try_from_sqlparser_span(span).and_then(|span| Place::of_span(self.sql, span));
-                return Err(too_complex(&what, place));
+                return Err(QueryError::TooComplex { breach, place });
             }
             if let Token::SingleQuotedString(text) = &token {
-                check_nesting_of_text(self.sql, text)?;
+                check_nesting_of_text(self.sql, text, self.caps)?;
             }
             before = token;
         }
         Ok(())
     }
 
-    fn token(&mut self, token: &Token, before: &Token) -> Result<(), String> {
+    fn token(&mut self, token: &Token, before: &Token) -> Result<(), Breach> {
         self.tokens += 1;
-        limit(self.tokens, TOKENS_MAX, "words and signs")?;
+        self.caps.check(Cap::Tokens, self.tokens)?;
         match token {
             Token::LParen | Token::LBracket | Token::LBrace => self.open(before)?,
             Token::RParen | Token::RBracket | Token::RBrace => self.close()?,
@@ -157,7 +142,7 @@ impl<'a> Scan<'a> {
         &mut self.frames[last]
     }
 
-    fn open(&mut self, before: &Token) -> Result<(), String> {
+    fn open(&mut self, before: &Token) -> Result<(), Breach> {
         self.link()?;
         let defines = match std::mem::take(&mut self.naming) {
             Naming::As(name) => Some(name),
@@ -169,10 +154,10 @@ impl<'a> Scan<'a> {
             is_cube,
             ..Frame::default()
         });
-        limit(self.frames.len() - 1, NESTING_MAX, "levels of parentheses")
+        self.caps.check(Cap::Nesting, self.frames.len() - 1)
     }
 
-    fn close(&mut self) -> Result<(), String> {
+    fn close(&mut self) -> Result<(), Breach> {
         self.naming = Naming::Nothing;
         if self.frames.len() < 2 {
             return Ok(());
@@ -191,11 +176,11 @@ impl<'a> Scan<'a> {
         self.check_links()
     }
 
-    fn comma(&mut self, before: &Token) -> Result<(), String> {
+    fn comma(&mut self, before: &Token) -> Result<(), Breach> {
         self.naming = Naming::Nothing;
         if self.frame().has_keywords || !is_literal(before) {
             self.items += 1;
-            limit(self.items, ITEMS_MAX, "items in its lists")?;
+            self.caps.check(Cap::Items, self.items)?;
         }
         let frame = self.frame();
         frame.beside = frame.depth();
@@ -203,7 +188,7 @@ impl<'a> Scan<'a> {
         frame.commas += 1;
         let (in_from, is_cube, commas) = (frame.in_from, frame.is_cube, frame.commas);
         if is_cube {
-            limit(commas + 1, CUBE_ITEMS_MAX, "columns in a CUBE")?;
+            self.caps.check(Cap::CubeColumns, commas + 1)?;
         }
         if in_from {
             self.join()?;
@@ -211,7 +196,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn word(&mut self, word: &Word) -> Result<(), String> {
+    fn word(&mut self, word: &Word) -> Result<(), Breach> {
         let naming = std::mem::take(&mut self.naming);
         if word.quote_style.is_none() {
             self.naming = match (word.keyword, naming) {
@@ -229,13 +214,13 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn keyword(&mut self, keyword: Keyword) -> Result<(), String> {
+    fn keyword(&mut self, keyword: Keyword) -> Result<(), Breach> {
         match keyword {
             Keyword::NoKeyword => return Ok(()),
             Keyword::JOIN => self.join()?,
             Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT => {
                 self.set_operations += 1;
-                limit(self.set_operations, SET_OPERATIONS_MAX, "set operations")?;
+                self.caps.check(Cap::SetOperations, self.set_operations)?;
                 self.frame().in_from = false;
             }
             Keyword::FROM => self.frame().in_from = true,
@@ -252,31 +237,27 @@ impl<'a> Scan<'a> {
         self.link()
     }
 
-    fn link(&mut self) -> Result<(), String> {
+    fn link(&mut self) -> Result<(), Breach> {
         self.frame().links += 1;
         self.check_links()
     }
 
-    fn check_links(&mut self) -> Result<(), String> {
+    fn check_links(&mut self) -> Result<(), Breach> {
         let inside = self.frame().inside;
         let open: usize = self.frames.iter().map(|frame| frame.links).sum();
-        limit(
-            open.saturating_add(inside),
-            LINKS_MAX,
-            "operators and keywords in a row",
-        )
+        self.caps.check(Cap::Links, open.saturating_add(inside))
     }
 
-    fn join(&mut self) -> Result<(), String> {
+    fn join(&mut self) -> Result<(), Breach> {
         self.joins += 1;
-        limit(self.joins, JOINS_MAX, "joins")
+        self.caps.check(Cap::Joins, self.joins)
     }
 
-    fn read(&mut self, cost: usize) -> Result<(), String> {
+    fn read(&mut self, cost: usize) -> Result<(), Breach> {
         let frame = self.frame();
         frame.reads = frame.reads.saturating_add(cost);
         let reads = frame.reads;
-        limit(reads, CTE_READS_MAX, "reads of its common table expressions")
+        self.caps.check(Cap::CteReads, reads)
     }
 }
 
@@ -293,7 +274,7 @@ fn is_literal(token: &Token) -> bool {
 }
 
 /// The type in `arrow_cast(x, 'List(…)')` is parsed from a string, recursively.
-fn check_nesting_of_text(sql: &str, text: &str) -> Result<(), QueryError> {
+fn check_nesting_of_text(sql: &str, text: &str, caps: &Caps) -> Result<(), QueryError> {
     if !sql.to_ascii_lowercase().contains("arrow_") {
         return Ok(());
     }
@@ -301,24 +282,8 @@ fn check_nesting_of_text(sql: &str, text: &str) -> Result<(), QueryError> {
         .bytes()
         .filter(|byte| matches!(byte, b'(' | b'<' | b'['))
         .count();
-    if opened > NESTING_MAX {
-        return Err(too_complex("a type that is nested too deeply", None));
-    }
-    Ok(())
-}
-
-fn limit(count: usize, max: usize, what: &str) -> Result<(), String> {
-    if count > max {
-        return Err(format!("more than {max} {what}"));
-    }
-    Ok(())
-}
-
-fn too_complex(what: &str, place: Option<Place>) -> QueryError {
-    QueryError::TooComplex {
-        what: what.to_owned(),
-        place,
-    }
+    caps.check(Cap::Nesting, opened)
+        .map_err(|breach| QueryError::TooComplex { breach, place: None })
 }
 
 #[cfg(test)]
@@ -326,9 +291,9 @@ mod tests {
     use super::*;
 
     fn fault(sql: &str) -> Option<String> {
-        match check(sql, &Params::new()) {
+        match check(sql, &Params::new(), &Caps::default()) {
             Ok(()) => None,
-            Err(QueryError::TooComplex { what, .. }) => Some(what),
+            Err(QueryError::TooComplex { breach, .. }) => Some(breach.to_string()),
             Err(other) => panic!("{other}"),
         }
     }
@@ -413,7 +378,7 @@ mod tests {
     #[test]
     fn a_refusal_says_what_is_too_much_and_where() {
         let sql = format!("SELECT\n  {}1{}", "(".repeat(60), ")".repeat(60));
-        let error = check(&sql, &Params::new()).expect_err("too deep");
+        let error = check(&sql, &Params::new(), &Caps::default()).expect_err("too deep");
         let text = error.to_string();
         assert!(
             text.starts_with("the statement has more than 48 levels of parentheses at line 2, column 51"),

@@ -1,0 +1,178 @@
+//! Statements that are meant to hurt the aggregator: each ends with an answer or a clear
+//! refusal, costs nobody else anything, and leaves nothing running. `MERIDIAN_HOSTILE_CALLS`
+//! says how many random calls there are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use futures::StreamExt;
+use meridian_runtime::config::environment;
+use system_tests::agent::{Agent, AgentSpec};
+use system_tests::aggregator::{Aggregator, AggregatorSpec};
+use system_tests::answers::Answers;
+use system_tests::hostile;
+use system_tests::lab::{self, Lab};
+use system_tests::load::Load;
+use system_tests::wait::eventually;
+use tokio::task::JoinHandle;
+
+const MIB: u64 = 1 << 20;
+const QUERY_MEMORY: u64 = 128 * MIB;
+/// What one call of a function makes beside the pool, for each of the queries and threads that
+/// run together, with the allocator's own.
+const BESIDE_POOL: u64 = 384 * MIB;
+const HEALTHY: &str = "SELECT count(*) AS n FROM spans WHERE name = 'healthy'";
+const CALLS: usize = 400;
+
+struct Attacked {
+    aggregator: Aggregator,
+    agent: Agent,
+    load: Load,
+    healthy: JoinHandle<Result<u64>>,
+    before: u64,
+}
+
+impl Attacked {
+    async fn start(lab: &Arc<Lab>) -> Result<Self> {
+        let mut spec = AggregatorSpec::new("aggregator", &["eu"]);
+        spec.more = "limits: { query_memory: 128MiB, query_timeout: 3s, ingest_memory: 64MiB }\n".to_owned();
+        let aggregator = Aggregator::start(lab, spec).await?;
+        let agent = Agent::start(lab, AgentSpec::new("agent", "eu", aggregator.ingest())).await?;
+        let load = Load::start(agent.http(), 1, Duration::from_millis(100));
+        let answers = aggregator.answers();
+        eventually(Duration::from_secs(30), "spans are there", || async {
+            ensure!(
+                answers.number("SELECT count(*) AS n FROM spans").await? > 0,
+                "none"
+            );
+            Ok(())
+        })
+        .await?;
+        let before = aggregator.process.resident_bytes()?;
+        let healthy = tokio::task::spawn(ask_healthy(answers));
+        Ok(Self {
+            aggregator,
+            agent,
+            load,
+            healthy,
+            before,
+        })
+    }
+
+    /// Asks two at a time; fails on what is neither an answer nor a clear refusal.
+    async fn attack(&mut self, statements: Vec<(String, String)>) -> Result<()> {
+        let answers = self.aggregator.answers();
+        let asked = futures::stream::iter(statements).map(|(class, sql)| {
+            let answers = answers.clone();
+            async move { judge(&answers, &class, &sql).await }
+        });
+        let mut faults: Vec<String> = asked
+            .buffer_unordered(2)
+            .filter_map(|judged| async { judged.err().map(|fault| format!("{fault:#}")) })
+            .collect()
+            .await;
+        self.aggregator.process.check_running()?;
+        let count = faults.len();
+        faults.truncate(20);
+        ensure!(
+            count == 0,
+            "{count} statements were neither answered nor refused:\n{}",
+            faults.join("\n")
+        );
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<()> {
+        let (seen, _) = (self.healthy.is_finished(), ());
+        ensure!(
+            !seen,
+            "the healthy query was not answered: {:?}",
+            (&mut self.healthy).await
+        );
+        self.healthy.abort();
+        self.load.finish().await?;
+        let process = &mut self.aggregator.process;
+        process.check_running()?;
+        let grown = process.resident_bytes_peak()?.saturating_sub(self.before);
+        ensure!(
+            grown <= QUERY_MEMORY + BESIDE_POOL,
+            "it grew by {} MiB",
+            grown / MIB
+        );
+        eventually(Duration::from_secs(20), "the CPU is at rest", || async {
+            let before = self.aggregator.process.cpu()?.total();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let busy = self.aggregator.process.cpu()?.total() - before;
+            ensure!(busy < Duration::from_millis(500), "{busy:?} in a second");
+            Ok(())
+        })
+        .await?;
+        self.agent.drained(Duration::from_secs(30)).await
+    }
+}
+
+async fn ask_healthy(answers: Answers) -> Result<u64> {
+    loop {
+        answers.number(HEALTHY).await?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn judge(answers: &Answers, class: &str, sql: &str) -> Result<()> {
+    let shown: String = sql.chars().take(160).collect();
+    let (status, body) = answers
+        .ask_raw(sql)
+        .await
+        .with_context(|| format!("{class}: {shown}"))?;
+    if status == 200 {
+        return Ok(());
+    }
+    let code = body["error"]["code"].as_str().unwrap_or_default();
+    let message = body["error"]["message"].as_str().unwrap_or_default();
+    ensure!(
+        !code.is_empty() && !message.is_empty() && (status != 500 || code == "query_panicked"),
+        "{class}: {shown}: {status} {body}"
+    );
+    Ok(())
+}
+
+#[test]
+fn hostile_statements_are_answered_or_refused_and_cost_nobody_else() {
+    lab::run_heavy(|lab| async move {
+        let mut attacked = Attacked::start(&lab).await?;
+        let statements = hostile::statements().into_iter();
+        attacked
+            .attack(
+                statements
+                    .map(|hostile| (hostile.class.to_owned(), hostile.sql))
+                    .collect(),
+            )
+            .await?;
+        attacked.finish().await
+    });
+}
+
+#[test]
+fn absurd_calls_of_every_function_are_answered_or_refused_and_cost_nobody_else() {
+    lab::run_heavy(|lab| async move {
+        let count = environment("MERIDIAN_HOSTILE_CALLS").map_or(Ok(CALLS), |text| text.parse())?;
+        let mut attacked = Attacked::start(&lab).await?;
+        let routines = "SELECT DISTINCT routine_name AS name, function_type AS kind \
+            FROM information_schema.routines ORDER BY name, kind";
+        let functions: Vec<(String, String)> = attacked
+            .aggregator
+            .answers()
+            .rows(routines)
+            .await?
+            .iter()
+            .filter_map(|row| Some((row["name"].as_str()?.to_owned(), row["kind"].as_str()?.to_owned())))
+            .collect();
+        ensure!(functions.len() > 150, "{} functions", functions.len());
+        let calls = hostile::calls(&functions, 2026, count).into_iter();
+        attacked
+            .attack(calls.map(|sql| ("call".to_owned(), sql)).collect())
+            .await?;
+        attacked.finish().await
+    });
+}
