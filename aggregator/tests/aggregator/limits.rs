@@ -55,10 +55,9 @@ async fn serve(limits: Limits) -> Served {
     let address = listener.local_addr().expect("bound");
     let (committing, until) = (store.clone(), stop.clone());
     let tasks = vec![
-        tasks::spawn(
-            "ingest",
-            async move { ingest.serve(listener.into()).await.expect("serves") },
-        ),
+        tasks::spawn("ingest", async move {
+            ingest.serve(listener.into()).await.expect("serves")
+        }),
         tasks::spawn("commit", async move {
             committing.run(Signal::Spans, until).await.expect("runs");
         }),

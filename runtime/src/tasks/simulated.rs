@@ -74,7 +74,7 @@ mod tests {
             .build()
             .expect("threads");
         let simulation = super::simulate(libraries.handle().clone());
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::sync_channel(16);
         let late = sender.clone();
         let work = tasks::blocking("slow", move || {
             std::iter::repeat_n((), 10_000).for_each(std::hint::black_box);

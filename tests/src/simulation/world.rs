@@ -137,7 +137,7 @@ impl World {
             let process = self.machines[machine].process.as_mut();
             if let Some(process) = process.filter(|process| process.task.is_finished()) {
                 let outcome = (&mut process.task).await;
-                self.ended(machine, outcome);
+                self.ended(machine, &outcome);
             }
             let due = self.machines[machine].start_at;
             if due.is_some_and(|due| due <= Instant::now()) {
@@ -148,8 +148,8 @@ impl World {
     }
 
     /// A process has ended by itself.
-    fn ended(&mut self, machine: usize, outcome: Result<Result<()>, tasks::TaskError>) {
-        let end = match &outcome {
+    fn ended(&mut self, machine: usize, outcome: &Result<Result<()>, tasks::TaskError>) {
+        let end = match outcome {
             Ok(Ok(())) => "well".to_owned(),
             Ok(Err(error)) => format!("with {error:#}"),
             Err(error) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
 use meridian_runtime::config::environment;
+use meridian_runtime::tasks::{self, Task};
 use system_tests::agent::{Agent, AgentSpec};
 use system_tests::aggregator::{Aggregator, AggregatorSpec};
 use system_tests::answers::Answers;
@@ -15,13 +16,14 @@ use system_tests::hostile;
 use system_tests::lab::{self, Lab};
 use system_tests::load::Load;
 use system_tests::wait::eventually;
-use tokio::task::JoinHandle;
 
 const MIB: u64 = 1 << 20;
 const QUERY_MEMORY: u64 = 128 * MIB;
 /// What one call of a function makes beside the pool, for each of the queries and threads that
 /// run together, with the allocator's own.
 const BESIDE_POOL: u64 = 384 * MIB;
+/// What the server reads of a request.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
 const HEALTHY: &str = "SELECT count(*) AS n FROM spans WHERE name = 'healthy'";
 const CALLS: usize = 400;
 
@@ -29,7 +31,7 @@ struct Attacked {
     aggregator: Aggregator,
     agent: Agent,
     load: Load,
-    healthy: JoinHandle<Result<u64>>,
+    healthy: Task<Result<u64>>,
     before: u64,
 }
 
@@ -50,7 +52,7 @@ impl Attacked {
         })
         .await?;
         let before = aggregator.process.resident_bytes()?;
-        let healthy = tokio::task::spawn(ask_healthy(answers));
+        let healthy = tasks::spawn("healthy query", ask_healthy(answers));
         Ok(Self {
             aggregator,
             agent,
@@ -90,7 +92,7 @@ impl Attacked {
             "the healthy query was not answered: {:?}",
             (&mut self.healthy).await
         );
-        self.healthy.abort();
+        drop(self.healthy);
         self.load.finish().await?;
         let process = &mut self.aggregator.process;
         process.check_running()?;
@@ -121,10 +123,12 @@ async fn ask_healthy(answers: Answers) -> Result<u64> {
 
 async fn judge(answers: &Answers, class: &str, sql: &str) -> Result<()> {
     let shown: String = sql.chars().take(160).collect();
-    let (status, body) = answers
-        .ask_raw(sql)
-        .await
-        .with_context(|| format!("{class}: {shown}"))?;
+    let (status, body) = match answers.ask_raw(sql).await {
+        // The server answers and closes while the rest of such a body is still being sent; the
+        // client may see the one or the other.
+        Err(_) if sql.len() > REQUEST_BYTES_MAX => return Ok(()),
+        asked => asked.with_context(|| format!("{class}: {shown}"))?,
+    };
     if status == 200 {
         return Ok(());
     }
