@@ -38,6 +38,7 @@ use datafusion::sql::parser::Statement;
 use futures::StreamExt;
 use meridian_runtime::clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 pub use error::{BadId, QueryError};
 pub use gate::caps;
@@ -50,7 +51,7 @@ use crate::coverage::{Coverage, Report, Status, Window};
 use crate::store::Store;
 use explain::Context;
 use files::FileCache;
-use gate::interrupt::{self, Ended};
+use gate::interrupt;
 use reader::OpenFiles;
 use render::{AnswersMemory, Cut};
 use run::Workers;
@@ -176,8 +177,8 @@ impl Engine {
         let place = self.take_place()?;
         let scope = Arc::new(Scope::default());
         let open_files = OpenFiles::default();
-        let ended = Ended::default();
-        let _ends = ended.on_drop();
+        let ended = CancellationToken::new();
+        let _ends = ended.clone().drop_guard();
         let rows_max = question.rows_max.unwrap_or(self.0.limits.query_rows_max);
         let sql: Arc<str> = question.sql.as_str().into();
         let planned = {
@@ -237,7 +238,7 @@ impl Inner {
         params: &Params,
         tables: &QueryContext,
         rows_max: usize,
-        ended: &Ended,
+        ended: &CancellationToken,
     ) -> Result<Planned, QueryError> {
         shape::check(sql, params, &self.limits.statement)?;
         let explain = |error: &DataFusionError| {
@@ -276,7 +277,7 @@ impl Inner {
         mut session: SessionState,
         statement: Statement,
         rows_max: usize,
-        ended: &Ended,
+        ended: &CancellationToken,
     ) -> Result<Result<Planned, DataFusionError>, QueryError> {
         let plan = match session.statement_to_plan(statement).await {
             Ok(plan) => plan,

@@ -31,6 +31,7 @@ mod parquet_file;
 mod retention;
 mod stats;
 mod table;
+mod texts;
 mod vacuum;
 pub mod view;
 

@@ -14,11 +14,10 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System,
-    Manual(Arc<AtomicU64>),
     Told(Teller),
 }
 
-/// Whoever simulates the time of day.
+/// Whoever makes up the time of day.
 #[derive(Clone)]
 struct Teller(Arc<dyn Fn() -> u64 + Send + Sync>);
 
@@ -41,7 +40,8 @@ impl Clock {
     /// A clock that stands still at `start_unix_nanos` until its hand is moved.
     pub fn manual(start_unix_nanos: u64) -> (Self, ManualClock) {
         let nanos = Arc::new(AtomicU64::new(start_unix_nanos));
-        (Self(Source::Manual(Arc::clone(&nanos))), ManualClock(nanos))
+        let hand = ManualClock(Arc::clone(&nanos));
+        (Self::told(move || nanos.load(Ordering::SeqCst)), hand)
     }
 
     /// A clock that shows what it is told, for simulations of several machines.
@@ -53,7 +53,6 @@ impl Clock {
     pub fn now_unix_nanos(&self) -> u64 {
         match &self.0 {
             Source::System => system_unix_nanos(),
-            Source::Manual(nanos) => nanos.load(Ordering::SeqCst),
             Source::Told(Teller(tell)) => tell(),
         }
     }

@@ -19,7 +19,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::first_bytes::FirstBytes;
-use crate::net::{Listener, Stream};
+use crate::net::{self, Listener, Stream};
 use crate::tasks::{self, Task};
 
 /// An accept that failed (no file descriptors, for instance) is tried again after this.
@@ -120,7 +120,7 @@ async fn serve_connection(
     options: Options,
     shutdown: CancellationToken,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = net::set_nodelay(&stream) {
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
     let io = TokioIo::new(FirstBytes::new(stream, options.header_timeout));

@@ -5,16 +5,16 @@
 //! connections is the simulation's business.
 
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio_util::either::Either;
 
 /// The network as one machine sees it; clones see the same.
 #[derive(Clone, Debug, Default)]
@@ -51,13 +51,15 @@ pub enum Listener {
     },
 }
 
-/// A connection.
-#[derive(Debug)]
-pub enum Stream {
-    /// Of the operating system.
-    System(TcpStream),
-    /// Of a simulation.
-    Simulated(DuplexStream),
+/// A connection: of the operating system, or of a simulation.
+pub type Stream = Either<TcpStream, DuplexStream>;
+
+/// Sends small pieces at once; a simulated connection does so anyway.
+pub fn set_nodelay(stream: &Stream) -> io::Result<()> {
+    match stream {
+        Either::Left(stream) => stream.set_nodelay(true),
+        Either::Right(_) => Ok(()),
+    }
 }
 
 impl Network {
@@ -92,10 +94,10 @@ impl Listener {
         match self {
             Self::System(listener) => {
                 let (stream, peer) = ready!(listener.poll_accept(context))?;
-                Poll::Ready(Ok((Stream::System(stream), peer)))
+                Poll::Ready(Ok((Either::Left(stream), peer)))
             }
             Self::Simulated { arrivals, .. } => match ready!(arrivals.poll_recv(context)) {
-                Some((stream, peer)) => Poll::Ready(Ok((Stream::Simulated(stream), peer))),
+                Some((stream, peer)) => Poll::Ready(Ok((Either::Right(stream), peer))),
                 // The network is gone, and with it everybody who could come.
                 None => Poll::Pending,
             },
@@ -106,69 +108,5 @@ impl Listener {
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
         Self::System(listener)
-    }
-}
-
-impl Stream {
-    /// Sends small pieces at once; a simulated connection does so anyway.
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        match self {
-            Self::System(stream) => stream.set_nodelay(nodelay),
-            Self::Simulated(_) => Ok(()),
-        }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::System(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Simulated(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::System(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Simulated(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::System(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Simulated(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::System(stream) => stream.is_write_vectored(),
-            Self::Simulated(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::System(stream) => Pin::new(stream).poll_flush(context),
-            Self::Simulated(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::System(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Simulated(stream) => Pin::new(stream).poll_shutdown(context),
-        }
     }
 }

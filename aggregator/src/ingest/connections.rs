@@ -39,7 +39,7 @@ impl Stream for Connections {
             self.place = ready!(self.places.poll_acquire(context));
         }
         let (io, _) = ready!(self.listener.poll_accept(context))?;
-        io.set_nodelay(true)?;
+        net::set_nodelay(&io)?;
         let place = self.place.take();
         Poll::Ready(Some(Ok(Connection { io, _place: place })))
     }

@@ -149,6 +149,13 @@ pub enum QueryError {
     NotRunning(#[source] Option<std::io::Error>),
 }
 
+/// Of what is found where nobody knows the place any more.
+impl From<Breach> for QueryError {
+    fn from(breach: Breach) -> Self {
+        Self::TooComplex { breach, place: None }
+    }
+}
+
 impl QueryError {
     /// The word by which a program tells this error from others.
     pub fn code(&self) -> &'static str {

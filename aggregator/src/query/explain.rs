@@ -40,10 +40,7 @@ pub(super) fn explain(error: &DataFusionError, context: &Context<'_>) -> QueryEr
         };
     }
     if let Some(breach) = find::<Breach>(first) {
-        return QueryError::TooComplex {
-            breach: *breach,
-            place: None,
-        };
+        return (*breach).into();
     }
     if let Some(full) = find::<AnswersFull>(first) {
         return QueryError::AnswersFull {

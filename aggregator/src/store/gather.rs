@@ -5,7 +5,6 @@
 //! here each column gets one that grows, and a batch's dictionary is translated once, so that
 //! a row costs one look into a table.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -15,6 +14,8 @@ use arrow::array::{
 use arrow::compute::interleave;
 use arrow::datatypes::{DataType, Int32Type, SchemaRef};
 use arrow::error::ArrowError;
+
+use super::texts::Texts;
 
 /// A dictionary with more bytes of text is begun anew.
 const DICTIONARY_BYTES_MAX: usize = 8 << 20;
@@ -70,11 +71,10 @@ fn is_dictionary(data_type: &DataType) -> bool {
         if **keys == DataType::Int32 && **values == DataType::Utf8)
 }
 
-/// One column's values, each once, in the order in which they came.
+/// One column's values.
 #[derive(Debug, Default)]
 struct Dictionary {
-    numbers: HashMap<Box<str>, i32>,
-    texts: Vec<Box<str>>,
+    texts: Texts,
     bytes: usize,
     /// What the batches' dictionaries have become; of those that the last rows came from.
     translated: Vec<(ArrayRef, Arc<Vec<i32>>)>,
@@ -133,19 +133,17 @@ impl Dictionary {
     }
 
     fn number(&mut self, text: &str) -> i32 {
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
+        let known = self.texts.all().len();
+        let number = self.texts.number(text);
+        if self.texts.all().len() > known {
+            self.bytes += text.len() + 48;
+            self.array = None;
         }
-        let number = i32::try_from(self.texts.len()).unwrap_or(i32::MAX);
-        self.texts.push(text.into());
-        self.numbers.insert(text.into(), number);
-        self.bytes += text.len() + 48;
-        self.array = None;
-        number
+        i32::try_from(number).unwrap_or(i32::MAX)
     }
 
     fn values(&mut self) -> ArrayRef {
-        let texts = &self.texts;
+        let texts = self.texts.all();
         let array = self.array.get_or_insert_with(|| {
             let bytes = texts.iter().map(|text| text.len()).sum();
             let mut builder = StringBuilder::with_capacity(texts.len(), bytes);

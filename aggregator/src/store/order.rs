@@ -7,7 +7,6 @@
 //! five bytes more each, and a trace is in as many places as it has services.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
@@ -16,6 +15,7 @@ use meridian_proto::schema;
 use meridian_proto::signal::Signal;
 
 use super::stats::SERVICE;
+use super::texts::Texts;
 
 /// Microseconds of the first part of the order.
 const BUCKET_MICROS: i64 = 60_000_000;
@@ -29,28 +29,16 @@ pub(crate) struct Key {
     time: i64,
 }
 
-/// The names that appear in keys, each once.
+/// The names that appear in keys.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
-    numbers: HashMap<Box<str>, u32>,
-    texts: Vec<Box<str>>,
-}
+pub(crate) struct Names(Texts);
 
 impl Names {
-    fn number(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
-        }
-        let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
-        self.texts.push(text.into());
-        self.numbers.insert(text.into(), number);
-        number
-    }
-
     /// The place of each number among all names in order.
     fn ranks(&self) -> Vec<u32> {
-        let mut sorted: Vec<usize> = (0..self.texts.len()).collect();
-        sorted.sort_unstable_by_key(|number| &self.texts[*number]);
+        let texts = self.0.all();
+        let mut sorted: Vec<usize> = (0..texts.len()).collect();
+        sorted.sort_unstable_by_key(|number| &texts[*number]);
         let mut ranks = vec![0; sorted.len()];
         for (rank, number) in (0..).zip(sorted) {
             ranks[number] = rank;
@@ -74,7 +62,7 @@ impl Names {
 
     fn text(&self, number: u32) -> &str {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
-        self.texts.get(index).map_or("", AsRef::as_ref)
+        self.0.all().get(index).map_or("", AsRef::as_ref)
     }
 }
 
@@ -115,7 +103,7 @@ fn name_reader<'a>(
     name: Option<&str>,
     names: &mut Names,
 ) -> Result<Box<dyn Fn(usize) -> u32 + 'a>, ArrowError> {
-    let none = names.number("");
+    let none = names.0.number("");
     let Some(name) = name else {
         return Ok(Box::new(move |_| none));
     };
@@ -128,7 +116,7 @@ fn name_reader<'a>(
         .ok_or_else(|| mistyped(name))?;
     let numbers: Vec<u32> = values
         .iter()
-        .map(|text| names.number(text.unwrap_or_default()))
+        .map(|text| names.0.number(text.unwrap_or_default()))
         .collect();
     Ok(Box::new(move |row| {
         let key = texts.key(row).and_then(|key| numbers.get(key));
@@ -183,7 +171,7 @@ mod tests {
     #[test]
     fn a_rank_orders_as_the_names_do() {
         let mut names = Names::default();
-        let (web, api) = (names.number("web"), names.number("api"));
+        let (web, api) = (names.0.number("web"), names.0.number("api"));
         let mut keys = [key(1, web, 0, 0), key(1, api, 9, 9)];
         assert_eq!(names.compare(&keys[0], &keys[1]), Ordering::Greater);
         rank(&mut keys, &names);

@@ -88,9 +88,8 @@ impl Attacked {
     }
 
     async fn finish(mut self) -> Result<()> {
-        let (seen, _) = (self.healthy.is_finished(), ());
         ensure!(
-            !seen,
+            !self.healthy.is_finished(),
             "the healthy query was not answered: {:?}",
             (&mut self.healthy).await
         );

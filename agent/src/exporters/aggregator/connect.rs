@@ -1,5 +1,6 @@
 //! Opens a stream: TCP, TLS where the URL says so, HTTP/2, Hello, Welcome; all of it within one
-//! timeout. Hello is asked for only when there is somebody to say it to. It tries once; trying again is the exporter's business.
+//! timeout. Hello is asked for only when there is somebody to say it to. It tries once; trying
+//! again is the exporter's business.
 
 use std::io;
 use std::sync::Arc;

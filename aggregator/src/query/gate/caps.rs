@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use datafusion::common::DataFusionError;
 use thiserror::Error;
 
 /// What is limited.
@@ -76,16 +77,12 @@ const fn count(
     }
 }
 
-const fn bytes(
-    cap: Cap,
-    key: &'static str,
-    default: usize,
-    what: &'static str,
-    rewrite: &'static str,
-) -> Row {
-    Row {
-        is_bytes: true,
-        ..count(cap, key, default, what, rewrite)
+impl Row {
+    const fn in_bytes(self) -> Self {
+        Self {
+            is_bytes: true,
+            ..self
+        }
     }
 }
 
@@ -168,41 +165,46 @@ pub const TABLE: [Row; 17] = [
         "centroids",
         "give a literal of at most 10000, or use quantile(x, 0.99)",
     ),
-    bytes(
+    count(
         Cap::PatternBytes,
         "pattern_bytes",
         4 << 10,
         "bytes in a pattern, or a pattern that is no literal",
         "write a short pattern as a literal or a parameter",
-    ),
-    bytes(
+    )
+    .in_bytes(),
+    count(
         Cap::ProgramBytes,
         "program_bytes",
         256 << 10,
         "bytes in a compiled pattern",
         "use a simpler pattern with smaller counts of repetition",
-    ),
-    bytes(
+    )
+    .in_bytes(),
+    count(
         Cap::FixedBytes,
         "fixed_bytes",
         4 << 10,
         "bytes in a type of fixed size",
         "cast to a type of variable size",
-    ),
-    bytes(
+    )
+    .in_bytes(),
+    count(
         Cap::ValueBytes,
         "value_bytes",
         1 << 20,
         "bytes in a value that a function makes",
         "make shorter values, or use substr before",
-    ),
-    bytes(
+    )
+    .in_bytes(),
+    count(
         Cap::CallBytes,
         "call_bytes",
         32 << 20,
         "bytes that a function makes for one batch of rows",
         "filter or aggregate before the call, or make shorter values",
-    ),
+    )
+    .in_bytes(),
     count(
         Cap::CallSteps,
         "call_steps",
@@ -237,9 +239,8 @@ impl Caps {
 
     /// Refuses a `count` beyond the limit.
     pub(in crate::query) fn check(&self, cap: Cap, count: usize) -> Result<(), Breach> {
-        let max = self.get(cap);
-        if count > max {
-            return Err(Breach { cap, max });
+        if count > self.get(cap) {
+            return Err(self.breach(cap));
         }
         Ok(())
     }
@@ -273,6 +274,13 @@ impl Breach {
     /// What to write instead.
     pub(in crate::query) fn rewrite(&self) -> &'static str {
         self.row().rewrite
+    }
+}
+
+/// A refusal on its way through the engine.
+impl From<Breach> for DataFusionError {
+    fn from(breach: Breach) -> Self {
+        Self::External(Box::new(breach))
     }
 }
 

@@ -5,7 +5,6 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::arrow::datatypes::{FieldRef, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -20,40 +19,14 @@ use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
 };
 use datafusion::physical_plan::unnest::UnnestExec;
-
-/// Whether a query has ended; clones share it.
-#[derive(Debug, Clone, Default)]
-pub(in crate::query) struct Ended(Arc<AtomicBool>);
-
-impl Ended {
-    /// Says so when dropped, whatever was the reason.
-    pub(in crate::query) fn on_drop(&self) -> EndOnDrop {
-        EndOnDrop(self.clone())
-    }
-
-    fn check(&self) -> Result<()> {
-        if self.0.load(Ordering::Relaxed) {
-            return exec_err!("the query has ended");
-        }
-        Ok(())
-    }
-}
-
-/// Ends its query.
-#[derive(Debug)]
-pub(in crate::query) struct EndOnDrop(Ended);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Relaxed);
-    }
-}
+use tokio_util::sync::CancellationToken;
 
 /// Makes joins end with their query, and give way after each batch: the tables' own streams
-/// do, but a join can make a great many batches of few of theirs.
+/// do, but a join can make a great many batches of few of theirs. `ended` is cancelled when
+/// nobody waits for the query any more.
 pub(in crate::query) fn interruptible(
     plan: Arc<dyn ExecutionPlan>,
-    ended: &Ended,
+    ended: &CancellationToken,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| {
         let join: Arc<dyn ExecutionPlan> = if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
@@ -86,7 +59,7 @@ pub(in crate::query) fn multiplies(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.children().into_iter().any(multiplies)
 }
 
-fn asking(filter: &JoinFilter, ended: &Ended) -> JoinFilter {
+fn asking(filter: &JoinFilter, ended: &CancellationToken) -> JoinFilter {
     let expression = Arc::new(Asking {
         inner: Arc::clone(filter.expression()),
         ended: ended.clone(),
@@ -102,7 +75,7 @@ fn asking(filter: &JoinFilter, ended: &Ended) -> JoinFilter {
 #[derive(Debug)]
 struct Asking {
     inner: Arc<dyn PhysicalExpr>,
-    ended: Ended,
+    ended: CancellationToken,
 }
 
 impl PartialEq for Asking {
@@ -135,7 +108,9 @@ impl PhysicalExpr for Asking {
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        self.ended.check()?;
+        if self.ended.is_cancelled() {
+            return exec_err!("the query has ended");
+        }
         self.inner.evaluate(batch)
     }
 

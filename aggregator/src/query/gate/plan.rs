@@ -16,7 +16,7 @@ use regex::RegexBuilder;
 
 use super::caps::{Breach, Cap, Caps};
 use super::functions::Allowed;
-use super::scalar::{check_type, external};
+use super::scalar::check_type;
 
 /// Refuses a plan whose steps are too wide, or that groups too often.
 pub(in crate::query) fn check_width(plan: &LogicalPlan, caps: &Caps) -> Result<(), Breach> {
@@ -127,13 +127,10 @@ impl Inspect {
     }
 
     fn like(&self, pattern: &Expr) -> Result<()> {
-        match text(pattern) {
-            Some(pattern) => self
-                .caps
-                .check(Cap::PatternBytes, pattern.len())
-                .map_err(external),
-            None => Ok(()),
+        if let Some(pattern) = text(pattern) {
+            self.caps.check(Cap::PatternBytes, pattern.len())?;
         }
+        Ok(())
     }
 
     /// A regular expression must be known while planning, and compile to a small program.
@@ -142,16 +139,14 @@ impl Inspect {
             return Ok(());
         }
         let Some(pattern) = text(pattern) else {
-            return Err(external(self.caps.breach(Cap::PatternBytes)));
+            return Err(self.caps.breach(Cap::PatternBytes).into());
         };
-        self.caps
-            .check(Cap::PatternBytes, pattern.len())
-            .map_err(external)?;
+        self.caps.check(Cap::PatternBytes, pattern.len())?;
         let built = RegexBuilder::new(pattern)
             .size_limit(self.caps.get(Cap::ProgramBytes))
             .build();
         match built {
-            Err(regex::Error::CompiledTooBig(_)) => Err(external(self.caps.breach(Cap::ProgramBytes))),
+            Err(regex::Error::CompiledTooBig(_)) => Err(self.caps.breach(Cap::ProgramBytes).into()),
             // What is wrong otherwise is said by the function that is called.
             _ => Ok(()),
         }
@@ -173,9 +168,9 @@ impl Inspect {
         match value {
             Some(ScalarValue::Int64(Some(count))) => {
                 let count = usize::try_from(count).unwrap_or(0);
-                self.caps.check(Cap::Centroids, count).map_err(external)
+                Ok(self.caps.check(Cap::Centroids, count)?)
             }
-            _ => Err(external(self.caps.breach(Cap::Centroids))),
+            _ => Err(self.caps.breach(Cap::Centroids).into()),
         }
     }
 }

@@ -5,14 +5,14 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::Result;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature,
 };
 
-use super::caps::{Breach, Cap, Caps};
+use super::caps::{Cap, Caps};
 use super::sizes::{self, Growth};
 
 /// What is checked before a call.
@@ -43,21 +43,17 @@ impl Guarded {
         match self.guard {
             Guard::Grows(growth) => {
                 let (largest, all) = sizes::made(growth, &args.args, args.number_rows)?;
-                self.caps.check(Cap::ValueBytes, largest).map_err(external)?;
-                self.caps.check(Cap::CallBytes, all).map_err(external)
+                self.caps.check(Cap::ValueBytes, largest)?;
+                self.caps.check(Cap::CallBytes, all)?;
             }
             Guard::Multiplies => {
                 let steps = sizes::steps(&args.args, args.number_rows)?;
-                self.caps.check(Cap::CallSteps, steps).map_err(external)
+                self.caps.check(Cap::CallSteps, steps)?;
             }
-            Guard::Casts => Ok(()),
+            Guard::Casts => {}
         }
+        Ok(())
     }
-}
-
-/// A refusal on its way through the engine.
-pub(super) fn external(breach: Breach) -> DataFusionError {
-    DataFusionError::External(Box::new(breach))
 }
 
 /// Refuses types of which a single null takes more bytes than allowed.
@@ -81,7 +77,7 @@ pub(super) fn check_type(data_type: &DataType, caps: &Caps) -> Result<()> {
             DataType::Dictionary(_, value) => Some(value),
             _ => None,
         };
-        caps.check(Cap::FixedBytes, bytes).map_err(external)?;
+        caps.check(Cap::FixedBytes, bytes)?;
     }
     Ok(())
 }
