@@ -1,6 +1,9 @@
 //! The backlog of an outage is delivered beside fresh data: fresh data first, everything once,
-//! through crashes of both sides and outages while catching up. How fast it is, is not tested.
+//! through crashes of both sides and outages while catching up. How fast it is, is not tested:
+//! where a backlog must not be over, its acknowledgements are held back, and it is larger than
+//! what may be sent without them.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -11,6 +14,7 @@ use system_tests::answers::Answers;
 use system_tests::lab;
 use system_tests::load::{Load, Told, exactly_once, stored};
 use system_tests::otlp;
+use system_tests::proxy::Proxy;
 use system_tests::wait::eventually;
 
 const CONNECTED_WITHIN: Duration = Duration::from_secs(60);
@@ -22,8 +26,8 @@ const SLOW: &str =
 const REQUESTS: usize = 40;
 const ITEMS: usize = 200;
 
-fn slow_agent(aggregator: &Aggregator) -> AgentSpec {
-    let mut spec = AgentSpec::new("agent", "eu", aggregator.ingest());
+fn slow_agent(aggregator: SocketAddr) -> AgentSpec {
+    let mut spec = AgentSpec::new("agent", "eu", aggregator);
     spec.exporter = SLOW.to_owned();
     spec
 }
@@ -89,19 +93,26 @@ async fn gaps(answers: &Answers) -> Result<usize> {
 fn fresh_data_is_seen_while_the_backlog_is_a_gap_that_closes() {
     lab::run(|lab| async move {
         let mut aggregator = Aggregator::start(&lab, AggregatorSpec::new("aggregator", &["eu"])).await?;
-        let agent = Agent::start(&lab, slow_agent(&aggregator)).await?;
+        let proxy = Proxy::start(aggregator.ingest()).await?;
+        let agent = Agent::start(&lab, slow_agent(proxy.address())).await?;
         let answers = aggregator.answers();
         let mut told = Told::default();
         fresh_is_seen(&agent, &answers, "before", &mut told).await?;
 
         aggregator.process.kill_9()?;
+        proxy.hold_after_greeting(aggregator.ingest());
         accumulate(&agent, &mut told).await?;
         aggregator.restart().await?;
         let backlog = fresh_is_seen(&agent, &answers, "fresh", &mut told).await?;
         ensure!(backlog > 0.0, "the fresh span came after the backlog");
         agent.balanced().await?;
-        ensure!(gaps(&answers).await? > 0, "what is late is no gap");
+        eventually(CLOSED_WITHIN, "what is late is a gap", || async {
+            ensure!(gaps(&answers).await? > 0);
+            Ok(())
+        })
+        .await?;
 
+        proxy.pass(aggregator.ingest());
         agent.drained(DRAINED_WITHIN).await?;
         ensure!(left(&agent).await? == 0.0, "nothing is left of the backlog");
         eventually(CLOSED_WITHIN, "the gap is closed", || async {
@@ -118,11 +129,13 @@ fn fresh_data_is_seen_while_the_backlog_is_a_gap_that_closes() {
 fn catching_up_survives_kills_of_both_sides_and_further_outages() {
     lab::run_heavy(|lab| async move {
         let mut aggregator = Aggregator::start(&lab, AggregatorSpec::new("aggregator", &["eu"])).await?;
-        let mut agent = Agent::start(&lab, slow_agent(&aggregator)).await?;
+        let proxy = Proxy::start(aggregator.ingest()).await?;
+        let mut agent = Agent::start(&lab, slow_agent(proxy.address())).await?;
         let answers = aggregator.answers();
         let mut told = Told::default();
         for outage in 0..3 {
             aggregator.process.kill_9()?;
+            proxy.hold_after_greeting(aggregator.ingest());
             accumulate(&agent, &mut told).await?;
             aggregator.restart().await?;
             let name = format!("fresh {outage}");
@@ -132,6 +145,7 @@ fn catching_up_survives_kills_of_both_sides_and_further_outages() {
             agent.restart().await?;
             ensure!(left(&agent).await? > 0.0, "the ranges survive the agent");
             agent.balanced().await?;
+            proxy.pass(aggregator.ingest());
             aggregator.process.kill_9()?;
             aggregator.restart().await?;
         }
@@ -148,18 +162,21 @@ fn catching_up_goes_on_with_another_aggregator_of_the_store() {
         let mut first = Aggregator::start(&lab, spec.clone()).await?;
         spec.name = "second".to_owned();
         let mut second = Aggregator::start(&lab, spec).await?;
-        let mut spec = slow_agent(&first);
+        let proxy = Proxy::start(first.ingest()).await?;
+        let mut spec = slow_agent(proxy.address());
         spec.exporters[0].1.push(second.ingest());
         let agent = Agent::start(&lab, spec).await?;
-        let load = Load::start(agent.http(), 1, Duration::from_millis(50));
         let mut more = Told::default();
 
         first.process.kill_9()?;
         second.process.kill_9()?;
+        proxy.hold_after_greeting(first.ingest());
         accumulate(&agent, &mut more).await?;
         first.restart().await?;
         let backlog = fresh_is_seen(&agent, &first.answers(), "fresh", &mut more).await?;
         ensure!(backlog > 0.0, "the fresh span came after the backlog");
+        let load = Load::start(agent.http(), 1, Duration::from_millis(50));
+        proxy.pass(first.ingest());
         for _ in 0..3 {
             first.process.kill_9()?;
             second.restart().await?;
@@ -181,7 +198,7 @@ fn catching_up_goes_on_with_another_aggregator_of_the_store() {
 fn the_oldest_data_comes_first_where_that_is_configured() {
     lab::run(|lab| async move {
         let mut aggregator = Aggregator::start(&lab, AggregatorSpec::new("aggregator", &["eu"])).await?;
-        let mut spec = slow_agent(&aggregator);
+        let mut spec = slow_agent(aggregator.ingest());
         spec.exporter.push_str(", catch_up: oldest");
         let agent = Agent::start(&lab, spec).await?;
         let mut told = Told::default();
