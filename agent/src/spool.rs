@@ -292,6 +292,12 @@ impl Spool {
             .unwrap_or_default()
     }
 
+    /// The clock of the records: it goes on from the last of them, and is never set back. What
+    /// is told of this spool's times must be told by this one.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
     /// What has waited for the exporter's live lane for so long.
     pub fn backlog(&self, exporter: &str, waited: Duration) -> Backlog {
         let waited_nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
@@ -409,6 +415,7 @@ fn open_parts(
     exporters: &[String],
 ) -> Result<(Arc<Shared>, Writer), SpoolError> {
     let opened = recovery::open(&disk, &config, clock.now_unix_nanos(), exporters)?;
+    let clock = clock.forward_from(opened.index.last_time);
     let durable = watch::Sender::new(opened.index.durable_seq());
     let shared = Arc::new(Shared {
         identity: opened.identity,

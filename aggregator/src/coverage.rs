@@ -8,6 +8,7 @@
 
 mod agent;
 mod gaps;
+mod hand;
 mod region;
 pub mod registry;
 pub mod report;
@@ -23,6 +24,7 @@ use parking_lot::RwLock;
 use crate::config::CoverageConfig;
 use crate::store::Lane;
 use agent::Agent;
+use hand::Hand;
 
 pub use report::{AgentReport, AgentState, GapReport, RegionReport, RegionState, Report, Status, Window};
 
@@ -35,7 +37,23 @@ struct Shared {
     config: CoverageConfig,
     /// As configured, in that order.
     regions: Vec<String>,
-    agents: RwLock<BTreeMap<AgentId, Agent>>,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    agents: BTreeMap<AgentId, Agent>,
+    hand: Hand,
+}
+
+impl Known {
+    /// What is known, with every time in it as of a clock that shows `now`.
+    fn at(&mut self, now: u64) -> &mut BTreeMap<AgentId, Agent> {
+        if let Some(back) = self.hand.moved(now) {
+            self.agents.values_mut().for_each(|agent| agent.set_back(back));
+        }
+        &mut self.agents
+    }
 }
 
 impl Default for Coverage {
@@ -50,14 +68,15 @@ impl Coverage {
         Self(Arc::new(Shared {
             config,
             regions,
-            agents: RwLock::default(),
+            known: RwLock::default(),
         }))
     }
 
     /// An agent opened a stream.
     pub fn hello(&self, id: AgentId, hello: &Hello, now: u64) {
-        let mut agents = self.0.agents.write();
-        agents
+        let mut known = self.0.known.write();
+        known
+            .at(now)
             .entry(id)
             .or_insert_with(|| Agent::new(id))
             .hello(hello, now);
@@ -65,7 +84,7 @@ impl Coverage {
 
     /// An agent says how it is.
     pub fn heartbeat(&self, id: AgentId, heartbeat: &Heartbeat, now: u64) {
-        self.update(id, |agent| agent.heartbeat(heartbeat, now));
+        self.update(id, now, |agent| agent.heartbeat(heartbeat, now));
     }
 
     /// Rows of an agent are in memory, and visible.
@@ -83,47 +102,43 @@ impl Coverage {
         rows: usize,
         now: u64,
     ) {
-        self.update(id, |agent| {
+        self.update(id, now, |agent| {
             agent.batch(signal, lane, last_seq, watermark, rows, now)
         });
     }
 
     /// An agent ended well. With items pending it stays expected.
     pub fn goodbye(&self, id: AgentId, pending_items: u64, now: u64) {
-        self.update(id, |agent| agent.goodbye(pending_items, now));
+        self.update(id, now, |agent| agent.goodbye(pending_items, now));
     }
 
     /// An agent's stream is not read because memory is full here: its silence is ours.
     pub fn held(&self, id: AgentId, now: u64) {
-        self.update(id, |agent| agent.heard(now));
+        self.update(id, now, |agent| agent.heard(now));
     }
 
     /// An agent's stream ended.
     pub fn disconnected(&self, id: AgentId) {
-        self.update(id, |agent| agent.connected = false);
+        if let Some(agent) = self.0.known.write().agents.get_mut(&id) {
+            agent.connected = false;
+        }
     }
 
     /// Live rows of an agent up to these sequences (per signal) are committed.
     pub fn committed(&self, committed: impl Fn(AgentId) -> [u64; 3]) {
-        for agent in self
-            .0
-            .agents
-            .write()
-            .values_mut()
-            .filter(|agent| agent.awaits_commit())
-        {
+        let mut known = self.0.known.write();
+        for agent in known.agents.values_mut().filter(|agent| agent.awaits_commit()) {
             agent.committed(committed(agent.record.id));
         }
     }
 
     /// Takes note of the passing of time: rates, and who is expected no more. Once a second.
     pub fn tick(&self, now: u64) {
-        let mut agents = self.0.agents.write();
-        region::tick(&mut agents, &self.0.config, now);
+        region::tick(self.0.known.write().at(now), &self.0.config, now);
     }
 
-    fn update(&self, id: AgentId, change: impl FnOnce(&mut Agent)) {
-        if let Some(agent) = self.0.agents.write().get_mut(&id) {
+    fn update(&self, id: AgentId, now: u64, change: impl FnOnce(&mut Agent)) {
+        if let Some(agent) = self.0.known.write().at(now).get_mut(&id) {
             change(agent);
         }
     }
@@ -131,10 +146,11 @@ impl Coverage {
     /// How complete an answer about `window` is, as known at `now_unix_nanos`, for the named
     /// regions or (`None`) all that are configured or were seen.
     pub fn report(&self, now_unix_nanos: u64, regions: Option<&[String]>, window: Window) -> Report {
-        let agents = self.0.agents.read();
+        let mut known = self.0.known.write();
+        let agents = known.at(now_unix_nanos);
         let scope = match regions {
             Some(names) => names.to_vec(),
-            None => self.all_regions(&agents),
+            None => self.all_regions(agents),
         };
         let mut warnings = Vec::new();
         let reports: Vec<RegionReport> = scope
@@ -186,9 +202,9 @@ impl Coverage {
 
     /// Every agent that is known, ordered by region, cluster and node.
     pub fn agents(&self, now_unix_nanos: u64) -> Vec<AgentReport> {
-        let agents = self.0.agents.read();
+        let mut known = self.0.known.write();
+        let agents = known.at(now_unix_nanos).values();
         let mut reports: Vec<AgentReport> = agents
-            .values()
             .map(|agent| agent.report(&self.0.config, now_unix_nanos))
             .collect();
         reports.sort_by(|left, right| {

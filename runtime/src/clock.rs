@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
+
 /// Tells the time of day. Clones of a manual clock share one hand.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
@@ -15,6 +17,22 @@ pub struct Clock(Source);
 enum Source {
     System,
     Told(Teller),
+    Forward(Arc<Forward>),
+}
+
+/// A clock that is not set back with the one below.
+#[derive(Debug)]
+struct Forward {
+    below: Clock,
+    state: Mutex<Ahead>,
+}
+
+#[derive(Debug)]
+struct Ahead {
+    /// What the clock below showed last.
+    below_unix_nanos: u64,
+    /// How far it has been set back altogether.
+    lead_nanos: u64,
 }
 
 /// Whoever makes up the time of day.
@@ -49,12 +67,38 @@ impl Clock {
         Self(Source::Told(Teller(Arc::new(unix_nanos))))
     }
 
+    /// This clock, but never before `unix_nanos`, and never back: when this one is set back, the
+    /// other goes on from where it was. It leaps forward with it, as after a sleep of the machine.
+    #[must_use]
+    pub fn forward_from(&self, unix_nanos: u64) -> Self {
+        let below_unix_nanos = self.now_unix_nanos();
+        let state = Mutex::new(Ahead {
+            below_unix_nanos,
+            lead_nanos: unix_nanos.saturating_sub(below_unix_nanos),
+        });
+        let below = self.clone();
+        Self(Source::Forward(Arc::new(Forward { below, state })))
+    }
+
     /// Nanoseconds since 1970-01-01 UTC; 0 on a machine whose clock stands before that.
     pub fn now_unix_nanos(&self) -> u64 {
         match &self.0 {
             Source::System => system_unix_nanos(),
             Source::Told(Teller(tell)) => tell(),
+            Source::Forward(forward) => forward.now_unix_nanos(),
         }
+    }
+}
+
+impl Forward {
+    fn now_unix_nanos(&self) -> u64 {
+        let mut state = self.state.lock();
+        // Read under the lock: a thread that is overtaken here saw no clock that was set back.
+        let below = self.below.now_unix_nanos();
+        let back = state.below_unix_nanos.saturating_sub(below);
+        state.lead_nanos = state.lead_nanos.saturating_add(back);
+        state.below_unix_nanos = below;
+        below.saturating_add(state.lead_nanos)
     }
 }
 
@@ -90,6 +134,19 @@ mod tests {
         assert_eq!(other.now_unix_nanos(), 3_000);
         hand.set(5);
         assert_eq!(clock.now_unix_nanos(), 5);
+    }
+
+    #[test]
+    fn a_forward_clock_goes_on_when_the_one_below_is_set_back() {
+        let (clock, hand) = Clock::manual(1_000);
+        let forward = clock.forward_from(1_200);
+        assert_eq!(forward.now_unix_nanos(), 1_200);
+        hand.set(400);
+        assert_eq!(forward.clone().now_unix_nanos(), 1_200);
+        hand.set(500);
+        assert_eq!(forward.now_unix_nanos(), 1_300);
+        hand.set(5_000);
+        assert_eq!(forward.now_unix_nanos(), 5_800);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! OTLP requests made by hand, each item with an id of its own, and a client that posts
 //! them. What a real SDK does is tested with real SDKs.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use hyper_util::rt::TokioIo;
 use meridian_proto::signal::Signal;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -19,8 +23,10 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::codegen::http::Uri;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
 /// Nanoseconds since the Unix epoch.
@@ -125,9 +131,12 @@ pub fn metrics_request(service: &str, ids: &[String]) -> Vec<u8> {
         value: Some(number_data_point::Value::AsDouble(1.0)),
         ..NumberDataPoint::default()
     };
-    let data = metric::Data::Gauge(Gauge {
-        data_points: ids.iter().map(point).collect(),
-    });
+    gauge_request(service, ids.iter().map(point).collect())
+}
+
+/// The request that carries these data points of a gauge.
+pub fn gauge_request(service: &str, data_points: Vec<NumberDataPoint>) -> Vec<u8> {
+    let data = metric::Data::Gauge(Gauge { data_points });
     let metric = Metric {
         name: "load.level".to_owned(),
         data: Some(data),
@@ -209,4 +218,47 @@ pub async fn export_spans_grpc(
     let path = PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
     let outcome = client.unary(tonic::Request::new(request), path, codec).await;
     Ok(outcome.map(tonic::Response::into_inner))
+}
+
+/// A channel over one connection that is made already.
+pub async fn channel_over<C>(connection: C) -> Result<Channel>
+where
+    C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut connection = Some(TokioIo::new(connection));
+    let connector = tower::service_fn(move |_: Uri| {
+        let connection = connection.take();
+        std::future::ready(connection.ok_or_else(|| std::io::Error::from(ErrorKind::ConnectionReset)))
+    });
+    let endpoint = Endpoint::from_static("http://agent");
+    Ok(endpoint.connect_with_connector(connector).await?)
+}
+
+/// Exports an encoded request of this signal over gRPC; the inner error is the refusal.
+pub async fn export(channel: Channel, signal: Signal, request: Vec<u8>) -> Result<Result<(), tonic::Status>> {
+    let path = PathAndQuery::from_static(match signal {
+        Signal::Spans => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    });
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await?;
+    let outcome = match signal {
+        Signal::Spans => {
+            let codec = ProstCodec::<ExportTraceServiceRequest, ExportTraceServiceResponse>::default();
+            let request = tonic::Request::new(ExportTraceServiceRequest::decode(request.as_slice())?);
+            client.unary(request, path, codec).await.map(drop)
+        }
+        Signal::Logs => {
+            let codec = ProstCodec::<ExportLogsServiceRequest, ExportLogsServiceResponse>::default();
+            let request = tonic::Request::new(ExportLogsServiceRequest::decode(request.as_slice())?);
+            client.unary(request, path, codec).await.map(drop)
+        }
+        Signal::Metrics => {
+            let codec = ProstCodec::<ExportMetricsServiceRequest, ExportMetricsServiceResponse>::default();
+            let request = tonic::Request::new(ExportMetricsServiceRequest::decode(request.as_slice())?);
+            client.unary(request, path, codec).await.map(drop)
+        }
+    };
+    Ok(outcome)
 }

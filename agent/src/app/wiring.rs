@@ -37,8 +37,15 @@ impl Agent {
         let (spool_check, receivers_check) = (health.check("spool"), health.check("receivers"));
         metrics::register_process(&registry, &clock)?;
         let ledger = Ledger::new(&registry)?;
-        let stalls = Stalls::new(started_unix_nanos);
-        let spool = open_spool(&config, disk, clock.clone()).await?;
+        let spool = open_spool(&config, disk, clock).await?;
+        let clock = spool.clock().clone();
+        let last_alive = spool.recovery().last_alive_unix_nanos;
+        let stalls = Stalls::new(if started_unix_nanos < last_alive {
+            // The clock was set back while nothing ran: no time to count from.
+            clock.now_unix_nanos()
+        } else {
+            started_unix_nanos
+        });
         ledger::spooled::register(&registry, &ledger, &spool, &config.exporter_names())?;
         spool_check.ready();
         let receiver = OtlpReceiver::bind(

@@ -74,6 +74,14 @@ impl Bench {
         self.writer().commit(vec![record]).pop().expect("one answer")
     }
 
+    /// Minutes pass, and something is accepted in each.
+    pub fn busy_minutes(&mut self, minutes: u128) {
+        for minute in 0..minutes {
+            self.hand.advance(Duration::from_secs(60));
+            self.append(hashed(1_000_000 + minute)).expect("room");
+        }
+    }
+
     pub fn advance(&mut self, seq: u64) {
         for signal in Signal::ALL {
             self.shared().index.lock().advance("a", signal, seq);

@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{FallocateFlags, FlockOperation};
@@ -35,6 +36,10 @@ pub trait Disk: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in this directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// How long a writer that is a task waits before each group: a simulated disk may be slow.
+    fn pace(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// An open file.

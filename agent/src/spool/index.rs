@@ -334,7 +334,11 @@ impl Index {
         self.last_time = self.last_time.max(now);
         let unsent = (0..3).filter_map(|signal| self.first_received_after(signal, sent[signal]));
         let unsent = unsent.min().unwrap_or(self.last_time);
-        unsent.min(self.in_flight.unwrap_or(u64::MAX)).min(self.last_time)
+        if unsent > self.last_time {
+            // The clock was set far back before this process: where that is in its time, nobody knows.
+            return 0;
+        }
+        unsent.min(self.in_flight.unwrap_or(u64::MAX))
     }
 
     /// Takes the receive time for a group; until [`Index::end_group`] no watermark passes it.

@@ -195,7 +195,13 @@ pub(super) fn serve(queue: &Arc<Queue>, writer: Writer, linger: Duration) {
 /// The same as a task, for a simulation.
 pub(super) async fn serve_as_task(queue: Arc<Queue>, writer: Writer, linger: Duration) {
     let mut server = Server::new(&queue, writer);
-    while server.serve(queue.take_as_task(linger).await) {}
+    loop {
+        let work = queue.take_as_task(linger).await;
+        tokio::time::sleep(server.writer.pace()).await;
+        if !server.serve(work) {
+            return;
+        }
+    }
 }
 
 /// The writer, until it is closed.

@@ -101,7 +101,7 @@ pub(super) fn open(
     let mut window = Window::new(Arc::clone(disk), dir, nanos(config.retry_window));
     let hashes = std::mem::take(&mut found.hashes);
     window
-        .load(hashes, now)
+        .load(hashes)
         .map_err(|source| fault("rewrite", &dir.join("hashes"), source))?;
     let (recovery, empty) = (found.recovery.clone(), std::mem::take(&mut found.empty));
     let index = found.into_index(exporters, |name| cursors.get(name).cloned(), now, sign);

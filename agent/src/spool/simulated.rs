@@ -2,12 +2,14 @@
 //! of whole agents.
 //!
 //! What was not synced may be lost in part by [`SimulatedDisk::crash`], as a machine that
-//! loses power loses it. It does not model time, nor a disk that lies about a sync.
+//! loses power loses it. Of time it knows only how long the writer is to wait for it. It does not
+//! model a disk that lies about a sync.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -35,6 +37,17 @@ pub enum Operation {
 }
 
 const EIO: i32 = 5;
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
+/// Which part of what was written since the last sync a loss of power leaves of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// So many bytes from its beginning.
+    First(usize),
+    /// Each sector or not, by the bits of this number, again and again.
+    Sectors(u64),
+}
 
 /// A disk in memory; clones share it.
 #[derive(Clone, Default)]
@@ -53,6 +66,7 @@ struct State {
     /// Processes before a crash have an older life and may change nothing any more.
     life: u64,
     observer: Option<Observer>,
+    pace: Duration,
 }
 
 type Observer = Arc<dyn Fn(Operation) + Send + Sync>;
@@ -104,6 +118,11 @@ impl SimulatedDisk {
         self.0.lock().fuse = Some(changes);
     }
 
+    /// Each group of records takes so long from now on.
+    pub fn set_pace(&self, pace: Duration) {
+        self.0.lock().pace = pace;
+    }
+
     /// Whether the process has died in a change.
     pub fn is_dead(&self) -> bool {
         self.0.lock().is_dead
@@ -133,14 +152,14 @@ impl SimulatedDisk {
         let Some(kept) = kept_bytes else { return };
         state.names = state.durable_names.clone();
         for content in state.names.values() {
-            content.lock().lose_unsynced(kept);
+            content.lock().lose_unsynced(Kept::First(kept));
         }
     }
 
-    /// Ends the process and the machine: of each file a part that `keep` chooses, up to the given
-    /// length, is as written, the rest as last synced. Names are as last synced, or all there:
-    /// a file system may write them before it is asked to.
-    pub fn lose_power(&self, keeps_names: bool, mut keep: impl FnMut(usize) -> usize) {
+    /// Ends the process and the machine: of each file, told its length, the part that `keep` chooses
+    /// is as written, the rest as last synced. Names are as last synced, or all there: a file
+    /// system may write them before it is asked to.
+    pub fn lose_power(&self, keeps_names: bool, mut keep: impl FnMut(usize) -> Kept) {
         self.crash(None);
         let mut state = self.0.lock();
         if !keeps_names {
@@ -237,11 +256,24 @@ impl State {
 }
 
 impl Content {
-    fn lose_unsynced(&mut self, kept: usize) {
-        let kept = kept.min(self.now.len());
-        let mut rest = self.durable.get(kept..).unwrap_or_default().to_vec();
-        self.now.truncate(kept);
-        self.now.append(&mut rest);
+    fn lose_unsynced(&mut self, kept: Kept) {
+        match kept {
+            Kept::First(kept) => {
+                let kept = kept.min(self.now.len());
+                let mut rest = self.durable.get(kept..).unwrap_or_default().to_vec();
+                self.now.truncate(kept);
+                self.now.append(&mut rest);
+            }
+            Kept::Sectors(bits) => {
+                self.durable.resize(self.now.len(), 0);
+                let sectors = self.now.chunks_mut(SECTOR_BYTES);
+                for (number, (now, durable)) in sectors.zip(self.durable.chunks(SECTOR_BYTES)).enumerate() {
+                    if (bits >> (number % 64)) & 1 == 0 {
+                        now.copy_from_slice(durable);
+                    }
+                }
+            }
+        }
         self.durable = self.now.clone();
     }
 }
@@ -307,6 +339,10 @@ impl Disk for SimulatedDisk {
             .remove(path)
             .map(drop)
             .ok_or_else(|| missing(path))
+    }
+
+    fn pace(&self) -> Duration {
+        self.0.lock().pace
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

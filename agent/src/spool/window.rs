@@ -22,6 +22,10 @@ const HASH_BYTES: usize = 32;
 /// The file is rewritten when it has at least so many hashes, half of them expired.
 const REWRITE_HASHES_MIN: usize = 1024;
 
+/// The time between two requests counts for so much at most: in a longer one the clock may have
+/// been set. A window after quiet times is therefore longer than configured, and no larger.
+const STEP_NANOS_MAX: u64 = 60_000_000_000;
+
 /// One accepted request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Accepted {
@@ -35,6 +39,11 @@ pub(super) struct Accepted {
 pub(super) struct Window {
     seqs: HashMap<u128, u64>,
     order: VecDeque<Accepted>,
+    /// When each of them came, by `passed_nanos`.
+    came: VecDeque<u64>,
+    /// The time that has passed, as far as requests tell.
+    passed_nanos: u64,
+    now_unix_nanos: u64,
     window_nanos: u64,
     disk: Arc<dyn Disk>,
     path: PathBuf,
@@ -51,6 +60,9 @@ impl Window {
         Self {
             seqs: HashMap::new(),
             order: VecDeque::new(),
+            came: VecDeque::new(),
+            passed_nanos: 0,
+            now_unix_nanos: 0,
             window_nanos,
             disk,
             path: dir.join("hashes"),
@@ -63,7 +75,7 @@ impl Window {
 
     /// Fills the window with the file's hashes and those of the records that are there,
     /// and rewrites the file with what still counts of it.
-    pub fn load(&mut self, mut of_records: Vec<Accepted>, now: u64) -> io::Result<()> {
+    pub fn load(&mut self, mut of_records: Vec<Accepted>) -> io::Result<()> {
         let content = read_file(&*self.disk, &self.path)?.unwrap_or_default();
         let mut saved = decode_blocks(&content);
         let first_record = of_records.first().map_or(u64::MAX, |accepted| accepted.seq);
@@ -71,8 +83,8 @@ impl Window {
         saved.sort_by_key(|accepted| accepted.seq);
         self.saved_seq = saved.last().map_or(0, |accepted| accepted.seq);
         saved.append(&mut of_records);
-        saved.retain(|accepted| self.counts(accepted, now));
         for accepted in saved {
+            self.expire(accepted.received_unix_nanos);
             self.insert(accepted);
         }
         if content.is_empty() {
@@ -97,11 +109,16 @@ impl Window {
         }
         self.seqs.insert(accepted.hash, accepted.seq);
         self.order.push_back(accepted);
+        self.came.push_back(self.passed_nanos);
     }
 
-    /// Forgets what is older than the window.
-    pub fn expire(&mut self, now: u64) {
-        while self.order.front().is_some_and(|oldest| !self.counts(oldest, now)) {
+    /// Time goes on: forgets what is older than the window.
+    pub fn expire(&mut self, now_unix_nanos: u64) {
+        let step = now_unix_nanos.saturating_sub(self.now_unix_nanos);
+        self.passed_nanos = self.passed_nanos.saturating_add(step.min(STEP_NANOS_MAX));
+        self.now_unix_nanos = now_unix_nanos;
+        let from = self.passed_nanos.saturating_sub(self.window_nanos);
+        while self.came.front().is_some_and(|came| *came < from) {
             self.forget_oldest();
         }
     }
@@ -131,11 +148,8 @@ impl Window {
         Ok(())
     }
 
-    fn counts(&self, accepted: &Accepted, now: u64) -> bool {
-        now.abs_diff(accepted.received_unix_nanos) <= self.window_nanos
-    }
-
     fn forget_oldest(&mut self) {
+        self.came.pop_front();
         if let Some(oldest) = self.order.pop_front()
             && self.seqs.get(&oldest.hash) == Some(&oldest.seq)
         {
@@ -262,6 +276,7 @@ mod tests {
             seq: 1,
             received_unix_nanos: 0,
         });
+        window.expire(101);
         window.insert(Accepted {
             hash: 7,
             seq: 2,
@@ -271,5 +286,30 @@ mod tests {
         assert_eq!(window.find(7), Some(2));
         window.expire(202);
         assert_eq!(window.find(7), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_expires_nothing() {
+        const SECOND: u64 = 1_000_000_000;
+        let disk: Arc<dyn Disk> = Arc::new(super::super::simulated::SimulatedDisk::default());
+        let new = || Window::new(Arc::clone(&disk), Path::new("/spool"), 600 * SECOND);
+        let mut window = new();
+        let records = [10_000, 10_001, 13_602, 6_403].map(|seconds| Accepted {
+            hash: u128::from(seconds),
+            seq: seconds,
+            received_unix_nanos: seconds * SECOND,
+        });
+        for record in records {
+            window.expire(record.received_unix_nanos);
+            window.insert(record);
+        }
+        window.expire(20_000 * SECOND);
+        assert_eq!(window.find(10_000), Some(10_000));
+        let mut restarted = new();
+        restarted.load(records.to_vec()).expect("no file");
+        assert_eq!(restarted.find(10_000), Some(10_000));
+        // Time that passes in small steps is time.
+        (20_000..20_500).for_each(|seconds| window.expire(seconds * SECOND));
+        assert_eq!(window.find(10_000), None);
     }
 }

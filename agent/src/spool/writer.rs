@@ -264,6 +264,11 @@ impl Writer {
         self.shared.durable.send_replace(self.next_seq - 1);
     }
 
+    /// See [`Disk::pace`].
+    pub fn pace(&self) -> Duration {
+        self.disk.pace()
+    }
+
     /// Writes the cursors that moved, and a sign of life.
     pub fn touch(&mut self, clean: bool) {
         self.expire();

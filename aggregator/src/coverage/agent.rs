@@ -9,6 +9,7 @@ use meridian_proto::stream::{Heartbeat, Hello};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::gaps::{self, Gap};
+use super::hand::Back;
 use super::region::RATE_SECONDS;
 use super::report::{AgentReport, AgentState};
 use crate::config::CoverageConfig;
@@ -57,6 +58,28 @@ pub(crate) struct AgentRecord {
     /// Times that the watermark has passed and whose data is yet to come, as last said.
     #[serde(default)]
     pub(crate) late: Vec<Gap>,
+}
+
+impl AgentRecord {
+    /// What a process wrote whose clock was ahead of this side's by so much, when it was `written`
+    /// by this one.
+    pub(super) fn of_clock_ahead(&mut self, ahead: u64, written: u64) {
+        self.change_times(|time| time.saturating_sub(ahead).min(written));
+        self.clock_offset = self.clock_offset.saturating_add_unsigned(ahead);
+    }
+
+    /// Changes every time of this side's clock.
+    pub(super) fn change_times(&mut self, change: impl Fn(u64) -> u64) {
+        self.first_seen = change(self.first_seen);
+        self.last_seen = change(self.last_seen);
+        let some = [&mut self.watermark, &mut self.oldest_pending, &mut self.released];
+        for time in some.into_iter().flatten() {
+            *time = change(*time);
+        }
+        for gap in self.gaps.iter_mut().chain(&mut self.late) {
+            (gap.from, gap.to) = (change(gap.from), change(gap.to));
+        }
+    }
 }
 
 /// One agent.
@@ -122,6 +145,7 @@ impl Agent {
     }
 
     pub(crate) fn hello(&mut self, hello: &Hello, now: u64) {
+        let last_seen = self.record.last_seen;
         self.heard(now);
         self.connected = true;
         self.offset(hello.now_unix_nanos, now);
@@ -145,9 +169,14 @@ impl Agent {
             self.record.watermark = self.record.watermark.or(Some(started));
             return;
         }
-        let last_alive = self.by_our_clock(hello.last_alive_unix_nanos);
-        if !was_stopped && started.saturating_sub(last_alive) >= ABSENCE_MIN {
-            self.gap(last_alive, started, "not running");
+        let (from, to) = if hello.last_alive_unix_nanos > hello.started_unix_nanos {
+            // Its clock was set back meanwhile: nobody knows for how long it did not run.
+            (last_seen, now)
+        } else {
+            (self.by_our_clock(hello.last_alive_unix_nanos), started)
+        };
+        if !was_stopped && to.saturating_sub(from) >= ABSENCE_MIN {
+            self.gap(from, to, "not running");
         }
     }
 
@@ -157,7 +186,7 @@ impl Agent {
         self.record.pending_items = heartbeat.pending_items;
         self.record.pending_bytes = heartbeat.pending_bytes;
         let oldest = heartbeat.oldest_pending_unix_nanos;
-        self.record.oldest_pending = (oldest != 0).then(|| self.by_our_clock(oldest));
+        self.record.oldest_pending = (oldest != 0).then(|| self.by_our_clock(oldest).min(now));
         self.record.dropped_items = heartbeat.dropped_items;
         for gap in &heartbeat.gaps {
             let from = self.by_our_clock(gap.from_unix_nanos);
@@ -206,6 +235,19 @@ impl Agent {
         self.first_hand = true;
         self.record.last_seen = self.record.last_seen.max(now);
         self.record.level_before = None;
+    }
+
+    /// This side's clock was set back.
+    pub(crate) fn set_back(&mut self, back: Back) {
+        self.record.change_times(|time| back.right(time));
+        self.record.clock_offset = back.offset(self.record.clock_offset);
+        for offset in &mut self.offsets {
+            *offset = back.offset(*offset);
+        }
+        self.live_watermark = self.live_watermark.map(|time| back.right(time));
+        for (watermark, _) in &mut self.awaiting {
+            *watermark = back.right(*watermark);
+        }
     }
 
     fn offset(&mut self, theirs: u64, ours: u64) {

@@ -45,7 +45,8 @@ fn is_heard(state: AgentState) -> bool {
 #[expect(clippy::cast_precision_loss, reason = "a rate, not a count")]
 fn measure(agent: &mut Agent, now: u64) {
     let seconds = Duration::from_nanos(now.saturating_sub(agent.ticked)).as_secs_f64();
-    if agent.ticked != 0 && seconds > 0.0 {
+    // More has not passed since the last tick: the clock was set.
+    if agent.ticked != 0 && seconds > 0.0 && seconds < RATE_SECONDS {
         // A young rate is the mean of what was seen so far.
         agent.observed_seconds += seconds;
         let weight = seconds / agent.observed_seconds.min(RATE_SECONDS).max(seconds);

@@ -4,15 +4,19 @@
 //! The order of steps is what makes it true: a watermark is written here only after its rows
 //! are committed, and a peer's watermark is believed only after the tables were read again.
 
+mod hearsay;
+
 use bytes::Bytes;
 use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Coverage;
 use super::agent::{Agent, AgentRecord};
 use crate::store::{Lane, LaneKey, Store, StoreError};
+use hearsay::Hearsay;
 
 const DIRECTORY: &str = "agents";
 /// The object of a process that has not written for so long is deleted; what it said is in ours.
@@ -45,6 +49,7 @@ pub struct Registry {
     store: Store,
     coverage: Coverage,
     clock: Clock,
+    hearsay: Mutex<Hearsay>,
 }
 
 impl Registry {
@@ -55,6 +60,7 @@ impl Registry {
             store,
             coverage,
             clock,
+            hearsay: Mutex::default(),
         }
     }
 
@@ -93,18 +99,26 @@ impl Registry {
     }
 
     async fn read(&self) -> Result<(Vec<String>, Vec<AgentRecord>), RegistryError> {
+        let objects = self.store.read_beside(DIRECTORY).await?;
         let now = self.clock.now_unix_nanos();
+        let mut hearsay = self.hearsay.lock();
         let (mut stale, mut agents) = (Vec::new(), Vec::new());
-        for (name, bytes) in self.store.read_beside(DIRECTORY).await? {
+        for (name, bytes) in objects {
             if name == self.name {
                 continue;
             }
             match serde_json::from_slice::<Document>(&bytes) {
-                Ok(document) => {
-                    if now.saturating_sub(document.written) > STALE_AFTER {
-                        stale.push(name);
+                Ok(mut document) => {
+                    let ahead = hearsay.ahead(&name, document.written, now);
+                    let written = document.written.saturating_sub(ahead);
+                    for agent in &mut document.agents {
+                        agent.of_clock_ahead(ahead, written);
                     }
                     agents.extend(document.agents);
+                    if now.saturating_sub(written) > STALE_AFTER {
+                        hearsay.forget(&name);
+                        stale.push(name);
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(name, %error, "an object of the agents' registry is not readable")
@@ -118,17 +132,13 @@ impl Registry {
 impl Coverage {
     /// What is known, as it survives this process.
     pub(crate) fn records(&self) -> Vec<AgentRecord> {
-        self.0
-            .agents
-            .read()
-            .values()
-            .map(|agent| agent.record.clone())
-            .collect()
+        let known = self.0.known.read();
+        known.agents.values().map(|agent| agent.record.clone()).collect()
     }
 
     /// What others know.
     pub(crate) fn learn(&self, records: Vec<AgentRecord>) {
-        let mut agents = self.0.agents.write();
+        let agents = &mut self.0.known.write().agents;
         for record in records {
             match agents.get_mut(&record.id) {
                 Some(agent) => agent.merge(record),

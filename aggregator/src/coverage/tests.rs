@@ -396,6 +396,44 @@ fn a_clock_that_is_five_minutes_fast_completes_nothing_in_the_future() {
 }
 
 #[test]
+fn a_clock_that_was_an_hour_fast_hides_no_silence() {
+    let mut script = script(&["eu", "us"]);
+    script.hello(1, "eu", None);
+    script.hello(2, "us", None);
+    script.live(20, &[1, 2], 10);
+    script.now = 3_620;
+    script.live(3_640, &[1, 2], 10);
+    // `us` dies, and the clock is set right: it is 40 s after the start.
+    script.now = 40;
+    script.live(60, &[1], 10);
+    let (alive, dead) = (script.region("eu"), script.region("us"));
+    assert_eq!((alive.state, dead.state), (RegionState::Ok, RegionState::Silent));
+    assert!(alive.complete_to.is_some_and(|to| to <= at(50) && to > at(45)));
+    assert!(dead.last_seen.is_some_and(|seen| seen <= at(41) && seen > at(35)));
+    assert!(dead.complete_to.is_some_and(|to| to <= at(31)));
+    assert!(
+        script
+            .coverage
+            .agents(at(60))
+            .iter()
+            .all(|agent| agent.watermark <= Some(at(60)))
+    );
+}
+
+#[test]
+fn an_agent_whose_clock_was_set_back_was_absent_since_it_was_last_heard() {
+    let mut script = script(&["eu"]);
+    script.hello(1, "eu", None);
+    script.live(20, &[1], 10);
+    script.coverage.disconnected(id(1));
+    script.now = 100;
+    script.hello_of(1, "eu", Some(3_620), 90, 0);
+    script.live(200, &[1], 10);
+    let gaps = script.region("eu").gaps;
+    assert_eq!((gaps[0].from, gaps[0].to), (at(20), Some(at(100))));
+}
+
+#[test]
 fn a_restarted_aggregator_still_knows_whom_it_expects() {
     let mut before = script(&["eu"]);
     before.hello(1, "eu", None);

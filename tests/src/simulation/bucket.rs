@@ -168,6 +168,7 @@ impl Door {
             return Err(failed("the process has died"));
         }
         if self.bucket.0.state.lock().is_away {
+            self.bucket.0.events.struck("the store is away");
             return Err(failed("the store is away"));
         }
         Ok(())
@@ -218,7 +219,12 @@ impl ObjectStore for Door {
         self.open()?;
         self.delay(luck).await;
         self.open()?;
-        match self.burn() {
+        let moment = self.burn();
+        if let Some(moment) = moment {
+            let events = &self.bucket.0.events;
+            events.struck(format!("an aggregator dies in a put: {moment:?}"));
+        }
+        match moment {
             Some(Moment::Before) => return Err(failed("died before a put")),
             Some(Moment::Late) => {
                 let mut state = self.bucket.0.state.lock();
@@ -233,6 +239,7 @@ impl ObjectStore for Door {
             None => {}
         }
         if self.bucket.0.state.lock().is_flaky && luck.is_multiple_of(3) {
+            self.bucket.0.events.struck("a put seems to fail");
             if luck.is_multiple_of(2) {
                 self.bucket.apply(path, payload, options).await?;
                 return Err(failed("the answer was lost"));

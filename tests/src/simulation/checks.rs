@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Result;
-use meridian_aggregator::coverage::{RegionReport, RegionState, Window};
+use meridian_aggregator::coverage::{Coverage, RegionReport, RegionState, Window};
+use meridian_aggregator::store::Store;
 use meridian_proto::signal::Signal;
+use object_store::path::Path;
 
 use super::clients::{self, Book, Sent};
 use super::rows::{Files, Id, Log, ids_of};
@@ -53,23 +55,11 @@ impl Checks {
         }
         let now = world.clock_of(number).now_unix_nanos();
         let report = coverage.report(now, None, Window::default());
-        let view = store.view(Signal::Spans);
-        let mut visible: BTreeSet<Id> = BTreeSet::new();
-        for file in view.files.iter() {
-            let name = file.path.as_ref().trim_start_matches("store/spans/");
-            // Of a view that is a moment old a file may be vacuumed.
-            if let Ok(ids) = self.files.spans(&world.bucket, name).await {
-                visible.extend(ids);
-            }
-        }
-        for hot in &view.hot {
-            visible.extend(ids_of(&hot.batch)?);
-        }
+        let visible = self.visible(world, &store).await?;
+        agents_are_past(world, number, &coverage, now);
         for (agent, region) in report.regions.iter().enumerate() {
             times_are_past(world, number, region, now);
-            if world.plan.has_true_clocks() {
-                complete_is_complete(world, number, agent, region, &visible, &book.lock());
-            }
+            complete_is_complete(world, number, agent, region, &visible, &book.lock());
             let dead = world.machines[agent]
                 .down_since
                 .is_some_and(|since| since.elapsed() > SILENT_AFTER);
@@ -83,6 +73,23 @@ impl Checks {
         Ok(())
     }
 
+    async fn visible(&mut self, world: &World, store: &Store) -> Result<BTreeSet<Id>> {
+        let mut visible = BTreeSet::new();
+        for signal in Signal::ALL {
+            let view = store.view(signal);
+            for file in view.files.iter() {
+                // Of a view that is a moment old a file may be vacuumed.
+                if let Ok(ids) = self.files.ids(&world.bucket, signal, &file.path).await {
+                    visible.extend(ids);
+                }
+            }
+            for hot in &view.hot {
+                visible.extend(ids_of(signal, &hot.batch)?);
+            }
+        }
+        Ok(visible)
+    }
+
     /// After all is healed and delivered.
     pub(super) async fn end(&mut self, world: &World, book: &Book) -> Result<()> {
         for agent in 0..world.plan.agents {
@@ -91,34 +98,38 @@ impl Checks {
                 world.events.violated("ledger_balances", how);
             }
         }
-        let log = match Log::replay(&world.bucket.entries()) {
-            Ok(log) => log,
-            Err(error) => {
-                world.events.violated("log_is_sound", format!("{error:#}"));
-                return Ok(());
+        for signal in Signal::ALL {
+            let log = match Log::replay(signal, &world.bucket.entries()) {
+                Ok(log) => log,
+                Err(error) => {
+                    world.events.violated("log_is_sound", format!("{error:#}"));
+                    continue;
+                }
+            };
+            let mut counts: BTreeMap<Id, u32> = BTreeMap::new();
+            for name in &log.files {
+                let path = Path::parse(format!("store/{signal}/{name}"))?;
+                match self.files.ids(&world.bucket, signal, &path).await {
+                    Ok(ids) => ids.iter().for_each(|id| *counts.entry(*id).or_default() += 1),
+                    Err(error) => world.events.violated("no_acked_item_lost", format!("{error:#}")),
+                }
             }
-        };
-        let mut counts: BTreeMap<Id, u32> = BTreeMap::new();
-        for name in &log.files {
-            match self.files.spans(&world.bucket, name).await {
-                Ok(ids) => ids.iter().for_each(|id| *counts.entry(*id).or_default() += 1),
-                Err(error) => world.events.violated("no_acked_item_lost", format!("{error:#}")),
-            }
+            rows_are_right(world, signal, &book.lock(), &counts);
         }
-        rows_are_right(world, &book.lock(), &counts);
         Ok(())
     }
 }
 
-fn rows_are_right(world: &World, book: &BTreeMap<Id, Sent>, counts: &BTreeMap<Id, u32>) {
-    let acked = book.iter().filter(|(_, sent)| sent.acked.is_some());
+fn rows_are_right(world: &World, signal: Signal, book: &BTreeMap<Id, Sent>, counts: &BTreeMap<Id, u32>) {
+    let of_signal = book.iter().filter(|(_, sent)| sent.signal == signal);
+    let acked = of_signal.clone().filter(|(_, sent)| sent.acked.is_some());
     let lost: Vec<_> = acked
         .clone()
         .filter(|(id, _)| !counts.contains_key(*id))
         .collect();
     if let Some((id, sent)) = lost.first() {
         let how = format!(
-            "{} of {} spans, the first is {id:02x?} of agent {}",
+            "{} of {} {signal}, the first is {id:02x?} of agent {}",
             lost.len(),
             acked.count(),
             sent.agent
@@ -127,17 +138,20 @@ fn rows_are_right(world: &World, book: &BTreeMap<Id, Sent>, counts: &BTreeMap<Id
     }
     let twice: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();
     if let Some((id, count)) = twice.first() {
-        let how = format!("{} spans, the first is {id:02x?}, {count} times", twice.len());
+        let how = format!("{} {signal}, the first is {id:02x?}, {count} times", twice.len());
         world.events.violated("no_duplicate_in_store", how);
     }
-    if let Some(id) = counts.keys().find(|id| !book.contains_key(*id)) {
-        world
-            .events
-            .violated("nothing_invented", format!("{id:02x?} was never sent"));
+    let was_sent = |id: &Id| book.get(id).is_some_and(|sent| sent.signal == signal);
+    if let Some(id) = counts.keys().find(|id| !was_sent(id)) {
+        world.events.violated(
+            "nothing_invented",
+            format!("{id:02x?} of {signal} was never sent"),
+        );
     }
+    let (sent, stored) = (of_signal.count(), counts.len());
     world
         .events
-        .note(format!("{} spans sent, {} stored", book.len(), counts.len()));
+        .note(format!("{sent} {signal} sent, {stored} stored"));
 }
 
 /// A region is complete up to `complete_to`, but for its gaps: everything that was accepted before
@@ -150,12 +164,16 @@ fn complete_is_complete(
     visible: &BTreeSet<Id>,
     book: &BTreeMap<Id, Sent>,
 ) {
-    let Some(complete_to) = region.complete_to else {
+    let skew = world.skew_nanos(machine);
+    let true_time = |time: u64| time.saturating_add_signed(-skew);
+    let Some(complete_to) = region.complete_to.map(true_time) else {
         return;
     };
     let in_gap = |sent: &Sent, acked: u64| {
-        let mut gaps = region.gaps.iter();
-        gaps.any(|gap| gap.from <= acked + SECOND && gap.to.is_none_or(|to| to + SECOND >= sent.sent))
+        region.gaps.iter().any(|gap| {
+            let ends_before = |to: u64| true_time(to) + SECOND < sent.sent;
+            true_time(gap.from) <= acked + SECOND && !gap.to.is_some_and(ends_before)
+        })
     };
     let hidden = book.iter().find(|(id, sent)| {
         let acked = sent
@@ -176,14 +194,31 @@ fn times_are_past(world: &World, machine: usize, region: &RegionReport, now: u64
         ("complete_to", region.complete_to),
         ("last_seen", region.last_seen),
     ] {
-        if let Some(time) = time.filter(|time| *time > now) {
-            let ahead = Duration::from_nanos(time - now);
-            let how = format!(
-                "machine {machine}: {what} of {} is {ahead:?} ahead",
-                region.region
-            );
-            world.events.violated("no_time_of_the_future", how);
+        is_past(world, machine, what, &region.region, time, now);
+    }
+}
+
+/// No age is negative.
+fn agents_are_past(world: &World, machine: usize, coverage: &Coverage, now: u64) {
+    for agent in coverage.agents(now) {
+        for (what, time) in [
+            ("last_seen", Some(agent.last_seen)),
+            ("watermark", agent.watermark),
+            ("oldest_pending", agent.oldest_pending),
+        ] {
+            is_past(world, machine, what, &agent.node, time, now);
         }
+    }
+}
+
+fn is_past(world: &World, machine: usize, what: &str, of: &str, time: Option<u64>, now: u64) {
+    if let Some(ahead) = time
+        .and_then(|time| time.checked_sub(now))
+        .filter(|ahead| *ahead > 0)
+    {
+        let ahead = Duration::from_nanos(ahead);
+        let how = format!("machine {machine}: {what} of {of} is {ahead:?} ahead");
+        world.events.violated("no_time_of_the_future", how);
     }
 }
 

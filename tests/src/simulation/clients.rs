@@ -1,5 +1,6 @@
-//! Applications: each sends spans with ids of its own over HTTP, and the same bytes again until it
-//! is told that they are accepted or gives up. They remember everything, and judge nothing.
+//! Applications: each sends spans, logs and data points with ids of their own over HTTP or gRPC, and
+//! the same bytes again until it is told that they are accepted or gives up. They remember
+//! everything, and judge nothing.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,7 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::{NumberDataPoint, number_data_point};
 use opentelemetry_proto::tonic::trace::v1::{Span, span};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,10 +25,12 @@ use crate::otlp;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const ATTEMPTS_MAX: u64 = 12;
+const ACCEPTED: &str = "accepted";
 
-/// What became of a span.
+/// What became of an item.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
+    pub(super) signal: Signal,
     pub(super) agent: usize,
     /// When it was first sent, in true time.
     pub(super) sent: u64,
@@ -32,7 +38,7 @@ pub(super) struct Sent {
     pub(super) acked: Option<u64>,
 }
 
-/// All spans of all clients.
+/// All items of all clients.
 pub(super) type Book = Arc<Mutex<BTreeMap<Id, Sent>>>;
 
 /// One application.
@@ -64,24 +70,33 @@ impl Client {
         let now = self.clock.now_unix_nanos();
         let count = 1 + draw(self.seed, &[5, self.number, request]) % 4;
         let ids: Vec<Id> = (0..count)
-            .map(|span| (((self.number + 1) << 48) | (request << 8) | span).to_be_bytes())
+            .map(|item| (((self.number + 1) << 48) | (request << 8) | item).to_be_bytes())
             .collect();
-        let spans = ids.iter().map(|id| a_span(*id, now)).collect();
-        let body = otlp::spans_request("simulated", spans);
+        let luck = draw(self.seed, &[8, self.number, request]);
+        let signal = Signal::ALL[usize::try_from(luck % 3).unwrap_or(0)];
+        let body = body(signal, &ids, now);
         let sent = Sent {
+            signal,
             agent: self.agent,
             sent: now,
             acked: None,
         };
         self.book.lock().extend(ids.iter().map(|id| (*id, sent)));
         for attempt in 0..ATTEMPTS_MAX {
-            let status = timeout(ANSWER_WITHIN, self.post(&body)).await;
-            let status = status
-                .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer")))
-                .unwrap_or(0);
+            let answer = async {
+                if luck & 4 == 0 {
+                    self.post(signal, &body).await
+                } else {
+                    self.export(signal, &body).await
+                }
+            };
+            let answer = timeout(ANSWER_WITHIN, answer).await;
+            let answer = answer.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer")));
+            let answer = answer.unwrap_or_else(|error| error.to_string());
             self.events
-                .note(format!("client {} request {request}: {status}", self.number));
-            if status == 200 {
+                .note(format!("client {} request {request}: {answer}", self.number));
+            self.events.struck(format!("{signal} answered: {answer}"));
+            if answer == ACCEPTED {
                 let now = self.clock.now_unix_nanos();
                 let mut book = self.book.lock();
                 for id in &ids {
@@ -96,16 +111,54 @@ impl Client {
         }
     }
 
-    async fn post(&self, body: &[u8]) -> Result<u16> {
+    fn ip(&self) -> Result<IpAddr> {
+        let number = u8::try_from(self.number)?;
+        Ok(IpAddr::V4(Ipv4Addr::new(10, 9, 0, number)))
+    }
+
+    async fn export(&self, signal: Signal, body: &[u8]) -> Result<String> {
+        let to = SocketAddr::new(network::ip(self.agent), 4317);
+        let connection = self.net.connect(self.ip()?, to).await?;
+        let channel = otlp::channel_over(connection).await?;
+        let answer = otlp::export(channel, signal, body.to_vec()).await?;
+        Ok(match answer {
+            Ok(()) => ACCEPTED.to_owned(),
+            Err(status) => format!("{:?}", status.code()),
+        })
+    }
+
+    async fn post(&self, signal: Signal, body: &[u8]) -> Result<String> {
         let to = SocketAddr::new(network::ip(self.agent), 4318);
-        let from = IpAddr::V4(Ipv4Addr::new(10, 9, 0, u8::try_from(self.number)?));
+        let path = otlp::path(signal);
         let head = format!(
-            "POST /v1/traces HTTP/1.1\r\nHost: agent\r\nContent-Type: application/x-protobuf\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nHost: agent\r\nContent-Type: application/x-protobuf\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             body.len()
         );
-        exchange(&self.net, from, to, &[head.as_bytes(), body])
-            .await
-            .and_then(|answer| status(&answer))
+        let answer = exchange(&self.net, self.ip()?, to, &[head.as_bytes(), body]).await?;
+        let status = answer.split(' ').nth(1).context("no status line")?;
+        Ok(if status == "200" { ACCEPTED } else { status }.to_owned())
+    }
+}
+
+fn body(signal: Signal, ids: &[Id], now: u64) -> Vec<u8> {
+    match signal {
+        Signal::Spans => otlp::spans_request("simulated", ids.iter().map(|id| a_span(*id, now)).collect()),
+        Signal::Logs => {
+            let record = |id: &Id| LogRecord {
+                time_unix_nano: now,
+                span_id: id.to_vec(),
+                ..LogRecord::default()
+            };
+            otlp::logs_request("simulated", ids.iter().map(record).collect())
+        }
+        Signal::Metrics => {
+            let point = |id: &Id| NumberDataPoint {
+                time_unix_nano: now,
+                value: Some(number_data_point::Value::AsInt(i64::from_be_bytes(*id))),
+                ..NumberDataPoint::default()
+            };
+            otlp::gauge_request("simulated", ids.iter().map(point).collect())
+        }
     }
 }
 
@@ -140,8 +193,4 @@ async fn exchange(net: &Net, from: IpAddr, to: SocketAddr, parts: &[&[u8]]) -> R
     let mut answer = Vec::new();
     connection.read_to_end(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-fn status(answer: &str) -> Result<u16> {
-    Ok(answer.split(' ').nth(1).context("no status line")?.parse()?)
 }

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use rustix::process::nice;
 use tempfile::TempDir;
 
 use super::run;
@@ -21,6 +22,11 @@ const ENTROPY: &str = include_str!("entropy.c");
 const RUN_MAX: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(2);
 const PROGRESS: Duration = Duration::from_secs(10);
+/// Many seeds leave the machine to others.
+const NICE: i32 = 10;
+
+/// How often a fault was met.
+const STRUCK: &str = "STRUCK ";
 
 const USAGE: &str = "usage: simulate SEEDS [--first N] [--jobs N]   runs so many seeds\n       \
     simulate --seed N                     runs one seed and prints what happened";
@@ -55,6 +61,7 @@ pub fn main(arguments: &[String]) -> Result<bool> {
         writeln!(std::io::stdout(), "{}", report.text)?;
         return Ok(report.is_well);
     }
+    nice(NICE)?;
     let seeds: u64 = arguments.first().context(USAGE)?.parse().context(USAGE)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = number("--jobs")?.map_or(cores, |jobs| usize::try_from(jobs).unwrap_or(1));
@@ -71,6 +78,9 @@ fn inside(seed: u64) -> Result<bool> {
     for violation in &outcome.violations {
         text += &format!("\nVIOLATED {violation}");
     }
+    for (what, count) in &outcome.strikes {
+        text += &format!("\n{STRUCK}{count} {what}");
+    }
     text += &format!("\nhash {:016x}", outcome.hash);
     writeln!(std::io::stdout(), "{text}")?;
     Ok(outcome.violations.is_empty())
@@ -80,6 +90,12 @@ fn inside(seed: u64) -> Result<bool> {
 #[derive(Debug)]
 pub struct Entropy {
     directory: TempDir,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Struck {
+    seeds: u64,
+    times: u64,
 }
 
 struct Running {
@@ -148,6 +164,7 @@ impl Entropy {
         let (mut next, mut done, mut failed) = (first, 0, Vec::new());
         let (began, mut told) = (Instant::now(), Instant::now());
         let mut running: Vec<Running> = Vec::new();
+        let mut struck: BTreeMap<String, Struck> = BTreeMap::new();
         while next < first + seeds || !running.is_empty() {
             while running.len() < jobs.max(1) && next < first + seeds {
                 running.push(self.start(program, next)?);
@@ -160,6 +177,10 @@ impl Entropy {
                     continue;
                 };
                 done += 1;
+                for (what, times) in report.struck() {
+                    let sum = struck.entry(what.to_owned()).or_default();
+                    (sum.seeds, sum.times) = (sum.seeds + 1, sum.times + times);
+                }
                 if !report.is_well {
                     writeln!(out, "SEED={} failed: {}", report.seed, report.why())?;
                     failed.push(report);
@@ -183,6 +204,9 @@ impl Entropy {
             failed.len(),
             began.elapsed().as_secs_f64()
         )?;
+        for (what, Struck { seeds, times }) in struck {
+            writeln!(out, "{seeds:6} seeds met, {times:7} times in all: {what}")?;
+        }
         for (why, seeds) in by_reason(&failed) {
             writeln!(out, "{:6} x {why}, such as SEED={}", seeds.len(), seeds[0])?;
         }
@@ -202,17 +226,20 @@ fn by_reason(failed: &[Report]) -> BTreeMap<String, Vec<u64>> {
 
 impl Running {
     fn poll(&mut self) -> Result<Option<Report>> {
-        let Some(status) = self.child.try_wait()? else {
-            if self.began.elapsed() > RUN_MAX {
+        let status = match self.child.try_wait()? {
+            Some(status) => status,
+            None if self.began.elapsed() < RUN_MAX => return Ok(None),
+            None => {
                 self.child.kill()?;
-                self.child.wait()?;
-                bail!("seed {} hangs", self.seed);
+                self.child.wait()?
             }
-            return Ok(None);
         };
         let mut text = String::new();
         self.output.rewind()?;
         self.output.read_to_string(&mut text)?;
+        if !status.success() {
+            text += &format!("\nended with {status}");
+        }
         let hash = text.rsplit("hash ").next().unwrap_or_default().trim().to_owned();
         Ok(Some(Report {
             seed: self.seed,
@@ -224,6 +251,13 @@ impl Running {
 }
 
 impl Report {
+    fn struck(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.text.lines().filter_map(|line| {
+            let (times, what) = line.strip_prefix(STRUCK)?.split_once(' ')?;
+            Some((what, times.parse().ok()?))
+        })
+    }
+
     /// The first invariant that did not hold, or the last words.
     pub fn why(&self) -> String {
         let mut violated = self

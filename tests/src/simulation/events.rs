@@ -1,6 +1,7 @@
 //! What happened in a run, in order: kept for people, and hashed to compare two runs. It judges
 //! nothing but that a violation of an invariant is one.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ struct State {
     runtime: Handle,
     lines: Vec<String>,
     violations: Vec<String>,
+    struck: BTreeMap<String, u64>,
 }
 
 impl Events {
@@ -27,6 +29,7 @@ impl Events {
             runtime: Handle::current(),
             lines: Vec::new(),
             violations: Vec::new(),
+            struck: BTreeMap::new(),
         })))
     }
 
@@ -47,6 +50,16 @@ impl Events {
         if !state.violations.contains(&violation) {
             state.violations.push(violation);
         }
+    }
+
+    /// A fault was met, not only planned.
+    pub(super) fn struck(&self, what: impl Display) {
+        *self.0.lock().struck.entry(what.to_string()).or_default() += 1;
+    }
+
+    /// How often each fault was met.
+    pub(super) fn strikes(&self) -> BTreeMap<String, u64> {
+        self.0.lock().struck.clone()
     }
 
     pub(super) fn violations(&self) -> Vec<String> {

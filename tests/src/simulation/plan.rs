@@ -62,6 +62,12 @@ pub(super) enum Fault {
     DiskFull { agent: usize, lasts: Duration },
     /// Some syncs of an agent's disk fail.
     SyncFails { agent: usize, times: u32 },
+    /// Each group of records takes an agent's disk so long.
+    DiskSlow {
+        agent: usize,
+        pace: Duration,
+        lasts: Duration,
+    },
     /// A machine's clock is set.
     ClockJumps { machine: usize, seconds: i64 },
 }
@@ -80,6 +86,8 @@ pub(super) struct Plan {
     /// Whether crashed machines leave connections half open.
     pub(super) half_open: bool,
     pub(super) batch_rows: usize,
+    /// Of an aggregator, for what is not committed.
+    pub(super) ingest_bytes: usize,
 }
 
 impl Plan {
@@ -104,13 +112,8 @@ impl Plan {
             latency: Duration::from_millis([2, 20, 200][random.random_range(0..3)]),
             half_open: random.random_bool(0.5),
             batch_rows: [1, 5, 10_000][random.random_range(0..3)],
+            ingest_bytes: [64 << 20, 384 << 10][random.random_range(0..2)],
         }
-    }
-
-    /// Whether every clock shows the true time.
-    pub(super) fn has_true_clocks(&self) -> bool {
-        let jumps = |(_, fault): &(Duration, Fault)| matches!(fault, Fault::ClockJumps { .. });
-        !self.faults.iter().any(jumps)
     }
 }
 
@@ -122,7 +125,7 @@ impl Fault {
         let longest = [3_000, 30_000][random.random_range(0..2)];
         let down = Duration::from_millis(random.random_range(500..longest));
         let lasts = Duration::from_millis(random.random_range(500..30_000));
-        match random.random_range(0..13) {
+        match random.random_range(0..16) {
             0..=2 => Self::AgentDies {
                 agent,
                 changes: random.random_range(0..12),
@@ -149,9 +152,14 @@ impl Fault {
                 agent,
                 times: random.random_range(1..4),
             },
+            12..=13 => Self::DiskSlow {
+                agent,
+                pace: Duration::from_millis([100, 1_000, 6_000][random.random_range(0..3)]),
+                lasts,
+            },
             _ => Self::ClockJumps {
                 machine,
-                seconds: [3_600, -3_600][random.random_range(0..2)],
+                seconds: [3_600, -3_600, 30, -30][random.random_range(0..4)],
             },
         }
     }

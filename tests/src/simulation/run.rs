@@ -1,6 +1,7 @@
 //! One seed, from its plan to what is to be said about it. Called in a process whose random numbers
 //! come from the seed; see [`super::driver`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Outcome {
     pub violations: Vec<String>,
     /// What happened.
     pub events: Vec<String>,
+    /// How often each fault was met.
+    pub strikes: BTreeMap<String, u64>,
 }
 
 /// Runs a seed to its end.
@@ -99,6 +102,7 @@ async fn run(plan: Plan) -> Result<Outcome> {
         hash: world.events.hash(),
         violations: world.events.violations(),
         events: world.events.lines(),
+        strikes: world.events.strikes(),
     })
 }
 

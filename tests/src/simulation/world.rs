@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use meridian_agent::spool::simulated::{Operation, SimulatedDisk};
+use meridian_agent::spool::simulated::{Kept, Operation, SimulatedDisk};
 use meridian_aggregator::coverage::Coverage;
 use meridian_aggregator::store::Store;
 use meridian_runtime::clock::Clock;
@@ -123,6 +123,11 @@ impl World {
         self.plan.agents + aggregator
     }
 
+    /// How far a machine's clock is ahead of the true time.
+    pub(super) fn skew_nanos(&self, machine: usize) -> i64 {
+        self.machines[machine].skew_nanos.load(Ordering::Relaxed)
+    }
+
     /// A machine's own time.
     pub(super) fn clock_of(&self, machine: usize) -> Clock {
         skewed(&self.clock, &self.machines[machine].skew_nanos)
@@ -166,6 +171,7 @@ impl World {
     fn kill(&mut self, machine: usize) {
         let silent = self.plan.half_open && self.machines[machine].power;
         self.events.note(format!("machine {machine}: its process died"));
+        self.events.struck("a process dies");
         self.bury(machine, silent);
     }
 
@@ -178,11 +184,16 @@ impl World {
         let seed = draw(self.plan.seed, &[7, number as u64, machine.lives]);
         match &machine.kind {
             Kind::Agent(disk) if machine.power => {
+                self.events.struck("an agent's machine loses power");
                 let mut file = 0;
                 disk.lose_power(seed.is_multiple_of(2), |bytes| {
                     file += 1;
+                    let luck = draw(seed, &[file]);
+                    if seed.is_multiple_of(3) {
+                        return Kept::Sectors(luck);
+                    }
                     let bytes = u64::try_from(bytes).unwrap_or(0);
-                    usize::try_from(draw(seed, &[file]) % (bytes + 1)).unwrap_or(0)
+                    Kept::First(usize::try_from(luck % (bytes + 1)).unwrap_or(0))
                 });
             }
             Kind::Agent(disk) => disk.crash(None),
@@ -269,19 +280,23 @@ impl World {
     fn aggregator_config(&self) -> Result<meridian_aggregator::config::Config> {
         let regions: Vec<String> = (0..self.plan.agents).map(|agent| format!("r{agent}")).collect();
         let text = format!(
-            "{{regions: [{}], limits: {{ingest_memory: 64MiB}}, store: {{url: \"s3://simulated/store\", commit_interval: 2s, \
+            "{{regions: [{}], store: {{url: \"s3://simulated/store\", commit_interval: 2s, \
              maintenance: {{interval: 3s, merge_files: 3, keep_removed: 20s, keep_log: 20s}}}}}}",
             regions.join(", ")
         );
         let document = Document::parse("aggregator.yaml", &text, &|_| None)?;
         let mut config = meridian_aggregator::config::Config::read(document)?;
         config.limits.query.threads = 1;
+        config.limits.ingest.memory_bytes = self.plan.ingest_bytes;
         Ok(config)
     }
 
     /// Begins a fault; returns what ends it.
     pub(super) fn begin(&mut self, fault: &Fault) -> Option<Duration> {
         self.events.note(format!("fault: {fault:?}"));
+        let name = format!("{fault:?}");
+        let name = name.split(' ').next().unwrap_or_default();
+        self.events.struck(format!("fault {name}"));
         match fault {
             Fault::AgentDies {
                 agent,
@@ -330,6 +345,7 @@ impl World {
             Fault::Partition { lasts, .. }
             | Fault::StoreAway { lasts }
             | Fault::StoreFlaky { lasts }
+            | Fault::DiskSlow { lasts, .. }
             | Fault::DiskFull { lasts, .. } => {
                 self.set(fault, true);
                 return Some(*lasts);
@@ -353,6 +369,9 @@ impl World {
             }
             Fault::StoreAway { .. } => self.bucket.set_away(is_on),
             Fault::StoreFlaky { .. } => self.bucket.set_flaky(is_on),
+            Fault::DiskSlow { agent, pace, .. } => self.disk(*agent, |disk| {
+                disk.set_pace(if is_on { *pace } else { Duration::ZERO });
+            }),
             Fault::DiskFull { agent, .. } => self.disk(*agent, |disk| {
                 if is_on {
                     for operation in [Operation::Create, Operation::Write, Operation::Sync] {

@@ -86,8 +86,11 @@ impl Row {
     }
 }
 
+/// How many limits there are.
+const COUNT: usize = 17;
+
 /// Every limit, in the order of [`Cap`].
-pub const TABLE: [Row; 17] = [
+pub const TABLE: [Row; COUNT] = [
     count(
         Cap::Tokens,
         "tokens",
@@ -216,7 +219,7 @@ pub const TABLE: [Row; 17] = [
 
 /// A value for each limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Caps([usize; TABLE.len()]);
+pub struct Caps([usize; COUNT]);
 
 impl Default for Caps {
     fn default() -> Self {
