@@ -29,12 +29,12 @@ use meridian_proto::schema::{self, ORIGIN_COLUMNS};
 use meridian_proto::signal::Signal;
 
 use self::columns::{Dictionary, Named, micros};
-use self::context::{Context, ContextColumns, ResourceContext};
+use self::context::{ContextColumns, Head, ResourceContext, ScopeContext};
 use self::logs::LogColumns;
 use self::metrics::MetricColumns;
 use self::spans::SpanColumns;
 use super::check::verify;
-use super::wire::{Field, Fields, Malformed};
+use super::wire::{Fields, Malformed};
 
 /// Where rows come from: the first columns of every table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,9 @@ pub struct RowBuilder {
     origin: [String; ORIGIN_COLUMNS.len()],
     items: ItemColumns,
     context: ContextColumns,
+    /// The last ones: the next request often has the same.
+    resource: Option<ResourceContext>,
+    scope: Option<ScopeContext>,
     received: TimestampMicrosecondBuilder,
     rows: usize,
     bytes: usize,
@@ -83,6 +86,8 @@ impl RowBuilder {
             origin: origin.map(String::clone),
             items,
             context: ContextColumns::default(),
+            resource: None,
+            scope: None,
             received: columns::timestamps(),
             rows: 0,
             bytes: 0,
@@ -113,13 +118,21 @@ impl RowBuilder {
     }
 
     fn resource_group(&mut self, fields: Fields<'_>, received: u64) -> Result<(), Malformed> {
-        let resource = ResourceContext::read(fields.clone())?;
+        let head = Head::read(fields.clone())?;
+        let resource = if let Some(same) = self.resource.take_if(|known| known.is_of(&head)) {
+            same
+        } else {
+            // A scope's identity is that of its resource, too.
+            self.scope = None;
+            ResourceContext::read(&head)?
+        };
         for field in fields {
             let field = field?;
             if field.number == 2 {
                 self.scope_group(&resource, field.message()?, received)?;
             }
         }
+        self.resource = Some(resource);
         Ok(())
     }
 
@@ -129,15 +142,43 @@ impl RowBuilder {
         fields: Fields<'_>,
         received: u64,
     ) -> Result<(), Malformed> {
-        let context = Context::read(resource, fields.clone())?;
-        let mut rows = 0;
-        for field in fields {
-            let field = field?;
-            if field.number == 2 {
-                rows += self.items.push(&field, &context, received)?;
+        let (scope, rows) = match &mut self.items {
+            ItemColumns::Spans(columns) => {
+                let mut rows = 0;
+                let head = each_item(fields, |span| {
+                    rows += 1;
+                    columns.push(span)
+                })?;
+                (
+                    ScopeContext::read_or_take(&mut self.scope, resource, &head)?,
+                    rows,
+                )
             }
-        }
-        self.context.append(&context, rows);
+            ItemColumns::Logs(columns) => {
+                let mut rows = 0;
+                let head = each_item(fields, |record| {
+                    rows += 1;
+                    columns.push(record, received)
+                })?;
+                (
+                    ScopeContext::read_or_take(&mut self.scope, resource, &head)?,
+                    rows,
+                )
+            }
+            ItemColumns::Metrics(columns) => {
+                // A series' identity needs the scope, wherever it stands: two walks.
+                let head = Head::read(fields.clone())?;
+                let scope = ScopeContext::read_or_take(&mut self.scope, resource, &head)?;
+                let mut rows = 0;
+                each_item(fields, |metric| {
+                    rows += columns.push(&metric, &scope, received)?;
+                    Ok(())
+                })?;
+                (scope, rows)
+            }
+        };
+        self.context.append(resource, &scope, rows);
+        self.scope = Some(scope);
         self.rows += rows;
         Ok(())
     }
@@ -190,12 +231,19 @@ impl fmt::Debug for RowBuilder {
     }
 }
 
-impl ItemColumns {
-    fn push(&mut self, field: &Field<'_>, context: &Context<'_>, received: u64) -> Result<usize, Malformed> {
-        match self {
-            ItemColumns::Spans(columns) => columns.push(field.message()?).map(|()| 1),
-            ItemColumns::Logs(columns) => columns.push(field.message()?, received).map(|()| 1),
-            ItemColumns::Metrics(columns) => columns.push(&field.message()?, context, received),
+/// Hands the items of a scope to `push`, and returns what else the group says.
+fn each_item<'a>(
+    fields: Fields<'a>,
+    mut push: impl FnMut(Fields<'a>) -> Result<(), Malformed>,
+) -> Result<Head<'a>, Malformed> {
+    let mut head = Head::default();
+    for field in fields {
+        let field = field?;
+        if field.number == 2 {
+            push(field.message()?)?;
+        } else {
+            head.add(&field)?;
         }
     }
+    Ok(head)
 }

@@ -5,6 +5,9 @@ pub mod arbitrary;
 pub mod normal;
 mod roundtrip;
 
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
 use meridian_proto::signal::Signal;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest as Logs;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest as Metrics;
@@ -110,5 +113,83 @@ proptest! {
         let mut json = serde_json::to_vec(&request).expect("JSON");
         json.truncate(keep.index(json.len() + 1));
         survive(Signal::Spans, &json);
+    }
+}
+
+/// Resource, scope and, of data points, the series of each row.
+fn contexts(batch: &RecordBatch) -> Vec<[Option<String>; 4]> {
+    let text = |name: &str, row: usize| {
+        let column = batch.column_by_name(name).expect("a column of every signal");
+        let column = column.as_dictionary::<Int32Type>();
+        let value = |key| column.values().as_string::<i32>().value(key).to_owned();
+        column.key(row).map(value)
+    };
+    let series = |row| {
+        let column = batch.column_by_name("series_id")?;
+        Some(column.as_primitive::<Int64Type>().value(row).to_string())
+    };
+    let names = ["resource", "service_name", "scope"];
+    let of_row = |row| {
+        let [resource, service, scope] = names.map(|name| text(name, row));
+        [resource, service, scope, series(row)]
+    };
+    (0..batch.num_rows()).map(of_row).collect()
+}
+
+#[test]
+fn a_row_has_the_resource_and_scope_of_its_own_group_whatever_came_before() {
+    let service = |name| {
+        format!(
+            r#""resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"{name}"}}}}]}},"#
+        )
+    };
+    let (a, b) = (service("a"), service("b"));
+    let (s, t) = (r#""scope":{"name":"s"},"#, r#""scope":{"name":"t"},"#);
+    let (url, none) = (r#""schemaUrl":"u","#, "");
+    let groups = [
+        (a.as_str(), none, s, none),
+        (&a, none, s, none),
+        (&b, none, s, none),
+        (&b, none, t, none),
+        (&b, none, t, url),
+        (&b, url, t, url),
+        (none, none, t, url),
+        (r#""resource":{},"#, none, t, url),
+        (none, none, none, none),
+        (&a, none, s, none),
+    ];
+    for (signal, groups_key, scopes_key, items) in [
+        (
+            Signal::Spans,
+            "resourceSpans",
+            "scopeSpans",
+            r#""spans":[{"traceId":"01020304050607080102030405060708","spanId":"0102030405060708"}]"#,
+        ),
+        (
+            Signal::Logs,
+            "resourceLogs",
+            "scopeLogs",
+            r#""logRecords":[{"timeUnixNano":"1"}]"#,
+        ),
+        (
+            Signal::Metrics,
+            "resourceMetrics",
+            "scopeMetrics",
+            r#""metrics":[{"name":"m","gauge":{"dataPoints":[{"timeUnixNano":"1","asInt":"1"}]}}]"#,
+        ),
+    ] {
+        let mut together = builder(signal);
+        let mut apart = Vec::new();
+        for (resource, resource_url, scope, scope_url) in groups {
+            let json = format!(
+                r#"{{"{groups_key}":[{{{resource}{resource_url}"{scopes_key}":[{{{scope}{scope_url}{items}}}]}}]}}"#
+            );
+            let body = json_to_protobuf(signal, json.as_bytes(), &CheckLimits::default()).expect("OTLP JSON");
+            together.push_accepted(&body, 1).expect("sound");
+            let mut alone = builder(signal);
+            alone.push_accepted(&body, 1).expect("sound");
+            apart.extend(contexts(&alone.finish()));
+        }
+        assert_eq!(contexts(&together.finish()), apart, "{signal}");
     }
 }

@@ -31,6 +31,8 @@ const CHECKPOINT_INTERVAL: &str = "50";
 const LOG_RETENTION: &str = "interval 4 hours";
 /// The application id under which the log keeps [`TableLog::removed_to`].
 const REMOVED_TO: &str = "meridian/removed-to";
+/// Attempts to add columns beside other writers.
+const COLUMN_ATTEMPTS: usize = 5;
 /// Attempts of one commit against other writers' versions, before the rows are looked at again.
 const COMMIT_ATTEMPTS_MAX: usize = 15;
 
@@ -71,6 +73,7 @@ impl TableLog {
             of_library(table.load()).await.map_err(|_| error)?;
         }
         of_library(table.load()).await?;
+        let table = of_library(with_all_columns(signal, table)).await?;
         Ok(Self {
             signal,
             directory,
@@ -379,6 +382,31 @@ async fn create(signal: Signal, table: &DeltaTable) -> Result<(), DeltaTableErro
         .with_save_mode(SaveMode::Ignore)
         .await
         .map(|_| ())
+}
+
+/// The table, to which the columns have been added that it lacks: it was made by an earlier release.
+async fn with_all_columns(signal: Signal, mut table: DeltaTable) -> Result<DeltaTable, DeltaTableError> {
+    for attempts_left in (0..COLUMN_ATTEMPTS).rev() {
+        let schema = table.snapshot()?.schema();
+        let mut missing = columns::of_table(signal)?;
+        missing.retain(|column| schema.field(column.name()).is_none());
+        if missing.is_empty() {
+            break;
+        }
+        let names: Vec<&str> = missing.iter().map(|column| column.name().as_str()).collect();
+        tracing::info!(
+            table = signal.as_str(),
+            columns = names.join(", "),
+            "adding the columns of this release"
+        );
+        match table.clone().add_columns().with_fields(missing).await {
+            Ok(changed) => table = changed,
+            // Another aggregator may have added them at the same moment.
+            Err(error) if attempts_left == 0 => return Err(error),
+            Err(_) => table.load().await?,
+        }
+    }
+    Ok(table)
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! of its rows.
 //!
 //! Chosen by measuring (the table is in ARCHITECTURE.md): ids plain or as lengths and bytes,
-//! times delta-packed, values of attributes plain with zstd's lowest level, which is also the
-//! smallest for what is mostly random; everything that repeats as dictionaries. Statistics
+//! times delta-packed, texts and values of attributes plain with zstd's lowest level, which is also
+//! the smallest for what is mostly random; everything that repeats as dictionaries. Statistics
 //! only where a query can skip by them.
 
 use std::io::Write;
@@ -38,16 +38,16 @@ const COMMIT_ROW_GROUP_ROWS: usize = 64 * 1024;
 const FAST_LEVEL: i32 = 1;
 const MERGE_LEVEL: i32 = 3;
 const TRACE_ID: &str = "trace_id";
-/// Random bytes of a fixed length.
 const SPAN_ID: &str = "span_id";
 const PARENT_SPAN_ID: &str = "parent_span_id";
+/// Values that have nothing in common with their neighbours: their lengths apart, the rest is small.
+const LENGTHS_APART: [&str; 4] = [SPAN_ID, PARENT_SPAN_ID, "client_address", "network_peer_address"];
 const BODY: &str = "body";
 const ATTRIBUTES: [&str; 3] = ["attributes", "key_value", "value"];
 /// Nobody filters on these by range, and comparing their values costs.
-const WITHOUT_STATISTICS: [&str; 9] = [
+const WITHOUT_STATISTICS: [&str; 8] = [
     SPAN_ID,
     PARENT_SPAN_ID,
-    BODY,
     "resource",
     "scope",
     "attribute_types",
@@ -119,7 +119,7 @@ fn properties(
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_max_row_group_row_count(Some(row_group_rows));
     for field in fields {
-        builder = of_column(builder, field);
+        builder = of_column(builder, field, fast);
     }
     if fields.find(ATTRIBUTES[0]).is_some() {
         let part =
@@ -141,7 +141,11 @@ fn properties(
     Ok(builder.build())
 }
 
-fn of_column(builder: WriterPropertiesBuilder, field: &Arc<Field>) -> WriterPropertiesBuilder {
+fn of_column(
+    builder: WriterPropertiesBuilder,
+    field: &Arc<Field>,
+    texts: Compression,
+) -> WriterPropertiesBuilder {
     let name = field.name().as_str();
     let column = ColumnPath::from(name);
     let builder = if WITHOUT_STATISTICS.contains(&name) {
@@ -154,11 +158,22 @@ fn of_column(builder: WriterPropertiesBuilder, field: &Arc<Field>) -> WriterProp
             .set_column_dictionary_enabled(column.clone(), false)
             .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
     }
-    match name {
-        TRACE_ID | PARENT_SPAN_ID | BODY => builder.set_column_dictionary_enabled(column, false),
-        SPAN_ID => builder
-            .set_column_dictionary_enabled(column.clone(), false)
-            .set_column_encoding(column, Encoding::DELTA_LENGTH_BYTE_ARRAY),
+    let builder = if LENGTHS_APART.contains(&name) {
+        builder.set_column_encoding(column.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+    } else {
+        builder
+    };
+    match field.data_type() {
+        DataType::Binary => builder.set_column_dictionary_enabled(column, false),
+        DataType::Utf8 => {
+            let builder = builder
+                .set_column_statistics_enabled(column.clone(), EnabledStatistics::None)
+                .set_column_dictionary_enabled(column.clone(), false);
+            match name {
+                BODY => builder,
+                _ => builder.set_column_compression(column, texts),
+            }
+        }
         _ => builder,
     }
 }

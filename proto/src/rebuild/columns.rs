@@ -204,7 +204,7 @@ impl Columns {
         let mut entries = self.map_entries(row)?;
         for attribute in promoted {
             let value = match attribute.kind {
-                PromotedType::String => self
+                PromotedType::String | PromotedType::Text => self
                     .text(attribute.column, row)
                     .map(|text| serde_json::json!({ "stringValue": text })),
                 PromotedType::Int => self

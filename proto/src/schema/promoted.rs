@@ -1,4 +1,5 @@
-//! The attributes that queries filter on, and therefore have a column of their own. The
+//! The attributes that have a column of their own: those that queries filter on, and those that
+//! nearly every span of an instrumented service carries, which cost less alone than in a map. The
 //! column's name is the key of the OpenTelemetry semantic conventions with `_` for `.`.
 //!
 //! A promoted attribute is moved out of the map only if its value has the column's type;
@@ -10,6 +11,8 @@
 pub enum PromotedType {
     /// A string; the column is a dictionary.
     String,
+    /// A string that is as a rule another one in each span; the column is plain text.
+    Text,
     /// An integer; the column is an `Int64`.
     Int,
 }
@@ -26,19 +29,18 @@ pub struct Promoted {
 }
 
 const fn string(key: &'static str, column: &'static str) -> Promoted {
-    Promoted {
-        key,
-        column,
-        kind: PromotedType::String,
-    }
+    let kind = PromotedType::String;
+    Promoted { key, column, kind }
+}
+
+const fn text(key: &'static str, column: &'static str) -> Promoted {
+    let kind = PromotedType::Text;
+    Promoted { key, column, kind }
 }
 
 const fn int(key: &'static str, column: &'static str) -> Promoted {
-    Promoted {
-        key,
-        column,
-        kind: PromotedType::Int,
-    }
+    let kind = PromotedType::Int;
+    Promoted { key, column, kind }
 }
 
 /// Attributes of spans.
@@ -60,6 +62,20 @@ pub const SPAN: &[Promoted] = &[
     string("peer.service", "peer_service"),
     string("peer.region", "peer_region"),
     string("error.type", "error_type"),
+    string("url.scheme", "url_scheme"),
+    text("url.path", "url_path"),
+    text("url.query", "url_query"),
+    text("url.full", "url_full"),
+    string("user_agent.original", "user_agent_original"),
+    text("client.address", "client_address"),
+    text("network.peer.address", "network_peer_address"),
+    int("network.peer.port", "network_peer_port"),
+    string("network.protocol.name", "network_protocol_name"),
+    string("network.protocol.version", "network_protocol_version"),
+    string("db.query.text", "db_query_text"),
+    int("thread.id", "thread_id"),
+    string("thread.name", "thread_name"),
+    string("code.function.name", "code_function_name"),
 ];
 
 /// Attributes of the resource, in every table.

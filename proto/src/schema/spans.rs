@@ -52,6 +52,7 @@ fn timing() -> Vec<Field> {
 fn promoted() -> Vec<Field> {
     let column = |attribute: &promoted::Promoted| match attribute.kind {
         PromotedType::String => optional(attribute.column, dictionary()),
+        PromotedType::Text => optional(attribute.column, DataType::Utf8),
         PromotedType::Int => optional(attribute.column, DataType::Int64),
     };
     promoted::SPAN.iter().map(column).collect()

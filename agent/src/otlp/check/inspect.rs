@@ -4,7 +4,7 @@
 use meridian_proto::ids::{SPAN_ID_BYTES, TRACE_ID_BYTES};
 use meridian_proto::time::UNIX_NANOS_MAX;
 
-use crate::otlp::descriptors::{ANY_VALUE, FieldSpec, Kind, LOG_RECORD, Message, SPAN, Step};
+use crate::otlp::descriptors::{ANY_VALUE, FieldSpec, KEY_VALUE, Kind, LOG_RECORD, Message, SPAN, Step};
 use crate::otlp::rejections::Reason;
 use crate::otlp::values::NOT_HEX;
 use crate::otlp::wire::{Fields, Malformed, long_varint};
@@ -136,6 +136,9 @@ impl Inspection {
         let Some(Kind::Message(message)) = spec_of(above, tag).map(|spec| spec.kind) else {
             return Ok(());
         };
+        if std::ptr::eq(message, &raw const KEY_VALUE) && depth_left > 0 && is_plain_attribute(bytes) {
+            return Ok(());
+        }
         if !std::ptr::eq(message, &raw const ANY_VALUE) {
             return self.message(message, bytes, base, depth_left);
         }
@@ -208,6 +211,25 @@ impl Inspection {
     }
 }
 
+/// Whether a `KeyValue` is what nearly all are: a key and then a text or a small number, each
+/// encoded in the shortest way, and all of it ASCII. There is nothing wrong with such a one, and
+/// to see it takes a few comparisons. Everything else takes the long way, with the same result.
+#[inline]
+fn is_plain_attribute(entry: &[u8]) -> bool {
+    let [0x0a, key_bytes @ 0..0x80, rest @ ..] = entry else {
+        return false;
+    };
+    let Some([0x12, value_bytes @ 0..0x80, value @ ..]) = rest.get(usize::from(*key_bytes)..) else {
+        return false;
+    };
+    let is_whole = match value {
+        [0x0a, text_bytes @ 0..0x80, text @ ..] => text.len() == usize::from(*text_bytes),
+        [0x18, 0..0x80] => true,
+        _ => false,
+    };
+    is_whole && value.len() == usize::from(*value_bytes) && is_ascii(entry)
+}
+
 #[inline]
 fn spec_of(message: &'static Message, tag: u64) -> Option<&'static FieldSpec> {
     message.field(u32::try_from(tag >> 3).ok()?)
@@ -252,8 +274,13 @@ fn delimited(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Nearly all text of telemetry is short and ASCII, which takes a few instructions to see.
 #[inline]
 fn is_utf8(bytes: &[u8]) -> bool {
+    is_ascii(bytes) || std::str::from_utf8(bytes).is_ok()
+}
+
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
     const NOT_ASCII: u64 = 0x8080_8080_8080_8080;
-    let ascii = match bytes.last_chunk() {
+    match bytes.last_chunk() {
         Some(last) => {
             let words = bytes.chunks_exact(8).filter_map(<[u8]>::first_chunk);
             let bits = words.fold(u64::from_le_bytes(*last), |bits, word| {
@@ -262,8 +289,7 @@ fn is_utf8(bytes: &[u8]) -> bool {
             bits & NOT_ASCII == 0
         }
         None => bytes.iter().fold(0, |bits, byte| bits | byte) < 0x80,
-    };
-    ascii || std::str::from_utf8(bytes).is_ok()
+    }
 }
 
 fn is_zero(id: &[u8]) -> bool {
@@ -332,4 +358,57 @@ pub fn histogram_fault(fields: Fields<'_>) -> Result<Option<Reason>, Malformed> 
     } else {
         None
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the walk finds when it takes the long way.
+    fn is_sound(entry: &[u8]) -> bool {
+        let value = |rest: &[u8]| Inspection::new(1).run(&ANY_VALUE, &Fields::new(rest, 0));
+        let mut sound = true;
+        for field in Fields::new(entry, 0) {
+            let Ok(field) = field else { return false };
+            sound &= match field.number {
+                1 => field.string().is_ok(),
+                2 => field.bytes().is_ok_and(|rest| value(rest) == Ok(None)),
+                _ => true,
+            };
+        }
+        sound
+    }
+
+    fn short(bytes: &[u8]) -> u8 {
+        u8::try_from(bytes.len()).expect("short")
+    }
+
+    #[test]
+    fn the_short_way_takes_no_attribute_that_the_long_way_refuses() {
+        let texts: [&[u8]; 5] = [b"", b"k", b"http.request.method", b"\xc3\xa9", b"\xff23456789"];
+        let mut taken = 0;
+        for key in texts {
+            for text in texts {
+                let mut value = vec![0x0a, short(text)];
+                value.extend_from_slice(text);
+                for value in [value, vec![0x18, 7], vec![0x18, 0x80], vec![0x10, 1], vec![]] {
+                    let mut entry = vec![0x0a, short(key)];
+                    entry.extend_from_slice(key);
+                    entry.extend([0x12, short(&value)]);
+                    entry.extend_from_slice(&value);
+                    // Every byte changed in a few ways, and every length.
+                    for at in 0..entry.len() {
+                        assert!(is_sound(&entry[..at]) || !is_plain_attribute(&entry[..at]));
+                        for change in [0, 1, 2, 0x08, 0x80, 0xff] {
+                            let mut other = entry.clone();
+                            other[at] ^= change;
+                            taken += usize::from(is_plain_attribute(&other));
+                            assert!(is_sound(&other) || !is_plain_attribute(&other), "{other:?}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(taken > 0);
+    }
 }

@@ -11,7 +11,7 @@ use meridian_proto::attributes::{letter, push_int};
 use meridian_proto::schema;
 use meridian_proto::schema::promoted::{Promoted, PromotedType};
 
-use super::columns::{Bytes, Column, Dictionary, Named, set};
+use super::columns::{Bytes, Column, Dictionary, Named, is_same, set};
 use super::nested::Lists;
 use crate::otlp::values::{AnyValue, KeyValue};
 use crate::otlp::wire::{Field, Malformed};
@@ -149,6 +149,7 @@ pub struct Attributes {
 
 enum PromotedValues {
     String(Dictionary),
+    Text(Bytes),
     Int(Int64Builder),
 }
 
@@ -156,6 +157,7 @@ impl PromotedValues {
     fn rows(&self) -> usize {
         match self {
             PromotedValues::String(values) => values.rows(),
+            PromotedValues::Text(values) => values.rows(),
             PromotedValues::Int(values) => values.rows(),
         }
     }
@@ -166,6 +168,7 @@ impl Attributes {
     pub fn new(promoted: &'static [Promoted]) -> Self {
         let column = |attribute: &Promoted| match attribute.kind {
             PromotedType::String => PromotedValues::String(Dictionary::default()),
+            PromotedType::Text => PromotedValues::Text(Bytes::default()),
             PromotedType::Int => PromotedValues::Int(Int64Builder::new()),
         };
         Self {
@@ -213,7 +216,7 @@ impl Attributes {
         let place = self.place;
         self.place += 1;
         match self.order.get(place) {
-            Some((known, column)) if known == key => *column,
+            Some((known, column)) if is_same(known, key) => *column,
             _ => self.search(place, key),
         }
     }
@@ -241,6 +244,11 @@ impl Attributes {
         let column = column.and_then(|column| self.columns.get_mut(column));
         match column.filter(|column| column.rows() <= self.rows) {
             Some(PromotedValues::String(values)) => {
+                values.pad(self.rows);
+                values.append_value(text);
+                true
+            }
+            Some(PromotedValues::Text(values)) => {
                 values.pad(self.rows);
                 values.append_value(text);
                 true
@@ -279,6 +287,10 @@ impl Attributes {
                 PromotedValues::String(values) => {
                     values.pad(self.rows);
                     Arc::new(values.finish())
+                }
+                PromotedValues::Text(values) => {
+                    values.pad(self.rows);
+                    Arc::new(values.finish_text())
                 }
                 PromotedValues::Int(values) => {
                     values.pad(self.rows);

@@ -169,7 +169,8 @@ impl Dictionary {
             return;
         }
         let value = value.as_ref();
-        if self.values.get(self.last) != Some(value) {
+        let last = self.values.get(self.last);
+        if !last.is_some_and(|last| is_same(last, value)) {
             self.last = self.intern(value);
         }
         // As many values as rows at most, which are far below 2^31.
@@ -226,6 +227,21 @@ impl Dictionary {
         let mut values = this.values;
         let keys = Int32Array::new(this.keys.into(), nulls);
         DictionaryArray::new(keys, Arc::new(values.finish_text()))
+    }
+}
+
+/// Whether short texts are equal, for where that is asked a dozen times per row: the C library's
+/// comparison costs its call.
+#[inline]
+pub fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let (one_words, one_rest) = one.as_chunks::<8>();
+    let (other_words, other_rest) = other.as_chunks::<8>();
+    match (one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        (Some(one_last), Some(other_last)) => one_last == other_last && one_words.iter().eq(other_words),
+        _ => one_rest.iter().eq(other_rest),
     }
 }
 
@@ -322,5 +338,25 @@ pub fn set_id(column: &mut Bytes, row: usize, id: &[u8], length: usize) {
     if id.len() == length && id.iter().any(|byte| *byte != 0) {
         column.pad(row);
         column.append_value(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_every_length_are_the_same_only_if_every_byte_is() {
+        let text: Vec<u8> = (0..40).collect();
+        for length in 0..text.len() {
+            let one = &text[..length];
+            assert!(is_same(one, &one.to_vec()));
+            assert!(!is_same(one, &text[..=length]));
+            for at in 0..length {
+                let mut other = one.to_vec();
+                other[at] ^= 0x40;
+                assert!(!is_same(one, &other), "{length} bytes, another at {at}");
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What all rows of a scope share: the resource and the scope, read once and appended for
-//! all of them together.
+//! all of them together. Those that come again unchanged are not read again; who keeps the last
+//! ones is the caller.
 
 use std::sync::Arc;
 
@@ -7,40 +8,104 @@ use meridian_proto::schema::promoted::RESOURCE as PROMOTED;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::columns::{Dictionary, Named};
-use crate::otlp::descriptors::{RESOURCE, SCOPE};
+use crate::otlp::descriptors::{Message, RESOURCE, SCOPE};
 use crate::otlp::to_json;
 use crate::otlp::values::{AnyValue, KeyValue};
 use crate::otlp::wire::{Field, Fields, Malformed, Singular};
 
+/// What a group says beside its scopes or items: its resource or scope (field 1) and the schema
+/// URL (field 3).
+#[derive(Default)]
+pub struct Head<'a> {
+    whole: Singular<'a>,
+    schema_url: &'a str,
+}
+
+impl<'a> Head<'a> {
+    /// Reads it from the fields of the group.
+    pub fn read(fields: Fields<'a>) -> Result<Self, Malformed> {
+        let mut head = Self::default();
+        for field in fields {
+            head.add(&field?)?;
+        }
+        Ok(head)
+    }
+
+    /// Takes a field of the group, if it is one of these.
+    #[inline]
+    pub fn add(&mut self, field: &Field<'a>) -> Result<(), Malformed> {
+        match field.number {
+            1 => self.whole.add(field)?,
+            3 => self.schema_url = field.string()?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// All that it says, as JSON; nothing if it says nothing.
+    fn json(&self, message: &'static Message) -> Result<Option<String>, Malformed> {
+        let extra = [("schemaUrl", self.schema_url)];
+        let extra = if self.schema_url.is_empty() {
+            &[][..]
+        } else {
+            &extra
+        };
+        let is_present = self.whole.bytes().is_some() || !self.schema_url.is_empty();
+        let json = is_present.then(|| to_json::object(message, &self.whole.fields(), extra));
+        json.transpose()
+    }
+}
+
+/// The bytes that a context was read from: a client sends the same ones again and again.
+struct Source {
+    whole: Option<Vec<u8>>,
+    schema_url: String,
+}
+
+impl Source {
+    fn of(head: &Head<'_>) -> Self {
+        Self {
+            whole: head.whole.bytes().map(<[u8]>::to_vec),
+            schema_url: head.schema_url.to_owned(),
+        }
+    }
+
+    fn is(&self, head: &Head<'_>) -> bool {
+        self.whole.as_deref() == head.whole.bytes() && self.schema_url == head.schema_url
+    }
+}
+
 /// The resource of a `ResourceSpans` and its likes.
 pub struct ResourceContext {
+    source: Source,
     promoted: [Option<String>; PROMOTED.len()],
     json: Option<String>,
     identity: u64,
 }
 
 impl ResourceContext {
-    /// Reads it from the fields of the group.
-    pub fn read(fields: Fields<'_>) -> Result<Self, Malformed> {
-        let (resource, schema_url) = head(fields)?;
+    /// Reads it from the head of the group.
+    pub fn read(head: &Head<'_>) -> Result<Self, Malformed> {
         let mut promoted = [const { None }; PROMOTED.len()];
-        for field in resource.fields() {
+        for field in head.whole.fields() {
             let field = field?;
             if field.number == 1 {
                 promote(&mut promoted, &field)?;
             }
         }
         let mut hash = Xxh3::new();
-        hash_sorted(&mut hash, resource.fields(), 1)?;
-        let extra = [("schemaUrl", schema_url)];
-        let extra = if schema_url.is_empty() { &[][..] } else { &extra };
-        let present = resource.bytes().is_some() || !schema_url.is_empty();
-        let json = present.then(|| to_json::object(&RESOURCE, &resource.fields(), extra));
+        hash_sorted(&mut hash, head.whole.fields(), 1)?;
         Ok(Self {
+            source: Source::of(head),
             promoted,
-            json: json.transpose()?,
+            json: head.json(&RESOURCE)?,
             identity: hash.digest(),
         })
+    }
+
+    /// Whether it was read from such a head.
+    pub fn is_of(&self, head: &Head<'_>) -> bool {
+        self.source.is(head)
     }
 }
 
@@ -54,21 +119,6 @@ fn promote(promoted: &mut [Option<String>], field: &Field<'_>) -> Result<(), Mal
         *slot = Some(text.to_owned());
     }
     Ok(())
-}
-
-/// The resource or scope of a group (field 1) and its schema URL (field 3).
-fn head(fields: Fields<'_>) -> Result<(Singular<'_>, &str), Malformed> {
-    let mut whole = Singular::Absent;
-    let mut schema_url = "";
-    for field in fields {
-        let field = field?;
-        match field.number {
-            1 => whole.add(&field)?,
-            3 => schema_url = field.string()?,
-            _ => {}
-        }
-    }
-    Ok((whole, schema_url))
 }
 
 /// Hashes the `KeyValue`s in fields of this number by key, so that their order is no part of
@@ -95,21 +145,20 @@ pub fn hash_part(hash: &mut Xxh3, bytes: &[u8]) {
     hash.update(bytes);
 }
 
-/// Resource and scope of a `ScopeSpans` and its likes.
-pub struct Context<'a> {
-    resource: &'a ResourceContext,
+/// The scope of a `ScopeSpans` and its likes, below a resource.
+pub struct ScopeContext {
+    source: Source,
     name: String,
     version: String,
     json: Option<String>,
     identity: u64,
 }
 
-impl<'a> Context<'a> {
-    /// Reads the scope from the fields of the group.
-    pub fn read(resource: &'a ResourceContext, fields: Fields<'_>) -> Result<Self, Malformed> {
-        let (scope, schema_url) = head(fields)?;
+impl ScopeContext {
+    /// Reads it from the head of the group.
+    pub fn read(resource: &ResourceContext, head: &Head<'_>) -> Result<Self, Malformed> {
         let (mut name, mut version) = ("", "");
-        for field in scope.fields() {
+        for field in head.whole.fields() {
             let field = field?;
             match field.number {
                 1 => name = field.string()?,
@@ -121,18 +170,26 @@ impl<'a> Context<'a> {
         hash.update(&resource.identity.to_le_bytes());
         hash_part(&mut hash, name.as_bytes());
         hash_part(&mut hash, version.as_bytes());
-        hash_sorted(&mut hash, scope.fields(), 3)?;
-        let extra = [("schemaUrl", schema_url)];
-        let extra = if schema_url.is_empty() { &[][..] } else { &extra };
-        let present = scope.bytes().is_some() || !schema_url.is_empty();
-        let json = present.then(|| to_json::object(&SCOPE, &scope.fields(), extra));
+        hash_sorted(&mut hash, head.whole.fields(), 3)?;
         Ok(Self {
-            resource,
+            source: Source::of(head),
             name: name.to_owned(),
             version: version.to_owned(),
-            json: json.transpose()?,
+            json: head.json(&SCOPE)?,
             identity: hash.digest(),
         })
+    }
+
+    /// The one that was read before, below the same resource, if it is the same.
+    pub fn read_or_take(
+        known: &mut Option<Self>,
+        resource: &ResourceContext,
+        head: &Head<'_>,
+    ) -> Result<Self, Malformed> {
+        match known.take_if(|known| known.source.is(head)) {
+            Some(same) => Ok(same),
+            None => Self::read(resource, head),
+        }
     }
 
     /// What resource and scope contribute to a series' identity.
@@ -157,19 +214,18 @@ pub struct ContextColumns {
 
 impl ContextColumns {
     /// Appends the context for so many rows.
-    pub fn append(&mut self, context: &Context<'_>, rows: usize) {
+    pub fn append(&mut self, resource: &ResourceContext, scope: &ScopeContext, rows: usize) {
         // An append of no rows would still intern the values.
         if rows == 0 {
             return;
         }
-        for (column, value) in self.promoted.iter_mut().zip(&context.resource.promoted) {
+        for (column, value) in self.promoted.iter_mut().zip(&resource.promoted) {
             column.append_options(value.as_deref(), rows);
         }
-        self.resource
-            .append_options(context.resource.json.as_deref(), rows);
-        self.scope_name.append_options(known(&context.name), rows);
-        self.scope_version.append_options(known(&context.version), rows);
-        self.scope.append_options(context.json.as_deref(), rows);
+        self.resource.append_options(resource.json.as_deref(), rows);
+        self.scope_name.append_options(known(&scope.name), rows);
+        self.scope_version.append_options(known(&scope.version), rows);
+        self.scope.append_options(scope.json.as_deref(), rows);
     }
 
     /// The columns.

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::attributes::Attributes;
 use super::columns::{Column, Dictionary, Named, TimeColumns, set, set_flags};
-use super::context::{Context, hash_part, hash_sorted};
+use super::context::{ScopeContext, hash_part, hash_sorted};
 use super::exemplars::Exemplars;
 use super::histograms::HistogramColumns;
 use crate::otlp::to_json;
@@ -130,7 +130,7 @@ impl MetricColumns {
     pub fn push(
         &mut self,
         fields: &Fields<'_>,
-        context: &Context<'_>,
+        context: &ScopeContext,
         received: u64,
     ) -> Result<usize, Malformed> {
         let Some((number, data)) = metric_data(fields.clone())? else {
@@ -297,7 +297,7 @@ impl<'a> Metric<'a> {
 /// attributes by key: equal for equal series, whatever the order of their attributes.
 fn series_id(
     name: &str,
-    context: &Context<'_>,
+    context: &ScopeContext,
     point: Fields<'_>,
     attributes: u32,
 ) -> Result<i64, Malformed> {

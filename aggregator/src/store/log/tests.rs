@@ -1,4 +1,5 @@
-//! What two writers of one log may do to each other, on an object store in memory.
+//! What two writers of one log, of one release or of two, may do to each other, on an object store
+//! in memory.
 
 use chrono::NaiveDate;
 use meridian_proto::ids::AgentId;
@@ -169,4 +170,48 @@ async fn a_log_that_another_writer_cleaned_is_read_anew_after_a_failure() {
     assert_eq!(second.version(), 60);
     assert_eq!(second.committed(&[lane(1)]).await.expect("read"), [(lane(1), 60)]);
     assert_eq!(second.files(&[]).await.expect("files").len(), 60);
+}
+
+#[tokio::test]
+async fn a_table_of_an_earlier_release_gets_the_columns_that_it_lacks_and_keeps_its_files() {
+    let place = Place::new();
+    let mut columns = columns::of_table(Signal::Spans).expect("columns");
+    columns.retain(|column| !["url_path", "thread_id"].contains(&column.name().as_str()));
+    let log_store = place.location.log_store("spans").expect("a log");
+    CreateBuilder::new()
+        .with_log_store(log_store.clone())
+        .with_columns(columns)
+        .with_partition_columns(PARTITION_COLUMNS)
+        .await
+        .expect("an older table");
+    let mut table = DeltaTable::new(log_store);
+    table.load().await.expect("it loads");
+    let add = Action::Add(place.file().add);
+    let operation = DeltaOperation::Write {
+        mode: SaveMode::Append,
+        partition_by: None,
+        predicate: None,
+    };
+    let snapshot = table.snapshot().expect("a snapshot").snapshot();
+    CommitBuilder::default()
+        .with_actions(vec![add])
+        .build(Some(snapshot), table.log_store(), operation)
+        .await
+        .expect("committed");
+
+    let (first, second) = tokio::join!(place.log(), place.log());
+    for mut log in [first, second] {
+        log.refresh().await.expect("refreshed");
+        let schema = log.table.snapshot().expect("a snapshot").schema();
+        for column in columns::of_table(Signal::Spans).expect("columns") {
+            assert!(
+                schema.field(column.name()).is_some(),
+                "{} is missing",
+                column.name()
+            );
+        }
+        assert_eq!(log.files(&[]).await.expect("files").len(), 1);
+    }
+    let version = place.log().await.version();
+    assert_eq!(place.log().await.version(), version, "nothing is added twice");
 }
