@@ -1,12 +1,13 @@
-//! The store's hot path: rows offered, then sorted, encoded as Parquet and committed, in memory.
-//! Compaction is measured by the whole benchmark, not here.
+//! The store's hot path: rows offered, then sorted, encoded as Parquet and committed; and what
+//! was committed merged into one file. Into the page cache; no process is started.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use meridian_agent::otlp::{Origin, RowBuilder};
 use meridian_aggregator::config::Config;
-use meridian_aggregator::store::{Incoming, Lane, LaneKey, Record, Store, StoreMetrics};
+use meridian_aggregator::store::{Incoming, Lane, LaneKey, Maintenance, Record, Store, StoreMetrics};
 use meridian_proto::ids::AgentId;
 use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
@@ -15,8 +16,12 @@ use meridian_runtime::metrics::Registry;
 use system_tests::bench::content::{Generator, ITEMS};
 use system_tests::bench::random::Random;
 use system_tests::otlp::now_unix_nanos;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 const REQUESTS: u64 = 400;
+/// Commits that are merged into one file.
+const MERGED: u64 = 4;
 
 /// Forty thousand rows, about what a commit has.
 fn incoming(generator: &Generator, first: u64) -> Incoming {
@@ -49,19 +54,23 @@ fn incoming(generator: &Generator, first: u64) -> Incoming {
     }
 }
 
-fn commit(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let folder = tempfile::tempdir().expect("a folder");
+fn open(runtime: &Runtime, folder: &Path) -> Store {
     let yaml = format!(
-        "store: {{ url: \"file://{}\" }}\nregions: [eu-central-1]\n",
-        folder.path().display()
+        "store: {{ url: \"file://{}\", maintenance: {{ merge_files: {MERGED} }} }}\nregions: [eu-central-1]\n",
+        folder.display()
     );
     let config = Document::parse("bench.yaml", &yaml, &|_| None).and_then(Config::read);
     let metrics = StoreMetrics::new(&Registry::new()).expect("a registry of its own");
     let store = config.expect("a sound configuration").store;
-    let store = runtime
+    runtime
         .block_on(Store::open(&store, Clock::system(), metrics))
-        .expect("opens");
+        .expect("opens")
+}
+
+fn commit(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&runtime, folder.path());
     let generator = Generator::new(Signal::Spans).expect("a generator");
     let mut next = 0;
     let mut group = criterion.benchmark_group("spans");
@@ -83,5 +92,35 @@ fn commit(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(micro_store, commit);
+/// A round of maintenance over a new store, in which the merge is all there is to do.
+fn merge(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let generator = Generator::new(Signal::Spans).expect("a generator");
+    let mut group = criterion.benchmark_group("spans");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(MERGED * REQUESTS * u64::from(ITEMS)));
+    group.bench_function("merge", |bencher| {
+        bencher.iter_batched(
+            || {
+                let folder = tempfile::tempdir().expect("a folder");
+                let store = open(&runtime, folder.path());
+                for number in 0..MERGED {
+                    store.offer(Signal::Spans, &incoming(&generator, number * REQUESTS));
+                    runtime.block_on(store.commit_all()).expect("commits");
+                }
+                (folder, store)
+            },
+            |(folder, store)| {
+                let mut maintenance = Maintenance::new(store.clone(), CancellationToken::new());
+                runtime.block_on(maintenance.round());
+                assert_eq!(store.view(Signal::Spans).files.len(), 1, "merged");
+                (folder, store)
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(micro_store, commit, merge);
 criterion_main!(micro_store);
