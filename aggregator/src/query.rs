@@ -59,6 +59,9 @@ use scope::Scope;
 use session::{Sessions, TABLES};
 use table::QueryContext;
 
+/// Damaged files that one question may meet: they are found one at a time.
+const DAMAGES_MET_MAX: usize = 16;
+
 /// A statement and what is wanted of it.
 #[derive(Debug, Clone)]
 pub struct Question {
@@ -167,16 +170,29 @@ impl Engine {
             return Err(QueryError::Store { reason });
         }
         let limit = self.0.limits.query_timeout;
-        tokio::time::timeout(limit, self.ask_without_deadline(question))
+        tokio::time::timeout(limit, self.ask_around_damage(question))
             .await
             .unwrap_or(Err(QueryError::Timeout { limit }))
             .map_err(|error| self.0.of_the_store(error))
     }
 
-    async fn ask_without_deadline(&self, question: Question) -> Result<Answer, QueryError> {
+    /// Where a file turns out to be damaged, the question is asked again without it.
+    async fn ask_around_damage(&self, question: Question) -> Result<Answer, QueryError> {
+        let source = &self.0.source;
+        for _ in 0..DAMAGES_MET_MAX {
+            let open_files = OpenFiles::default();
+            match self.ask_once(question.clone(), open_files.clone()).await {
+                Err(QueryError::DataFile { .. } | QueryError::Panicked { .. })
+                    if source.outage().is_none() && source.inspect(&open_files.paths()).await => {}
+                answer => return answer,
+            }
+        }
+        self.ask_once(question, OpenFiles::default()).await
+    }
+
+    async fn ask_once(&self, question: Question, open_files: OpenFiles) -> Result<Answer, QueryError> {
         let place = self.take_place()?;
         let scope = Arc::new(Scope::default());
-        let open_files = OpenFiles::default();
         let ended = CancellationToken::new();
         let _ends = ended.clone().drop_guard();
         let rows_max = question.rows_max.unwrap_or(self.0.limits.query_rows_max);
@@ -303,6 +319,9 @@ impl Inner {
         let asked = scope.asked();
         let mut report = self.source.report(asked.regions.as_deref(), asked.window);
         report.warnings.extend(scope.warnings());
+        if scope.is_damaged() && report.status == Status::Ok {
+            report.status = Status::Partial;
+        }
         if asked.regions.is_some_and(|regions| regions.is_empty()) {
             report.status = Status::Unknown;
             report

@@ -15,6 +15,7 @@ mod closed;
 mod columns;
 mod commit;
 mod compaction;
+mod damage;
 mod durable;
 mod gather;
 mod hot;
@@ -29,6 +30,7 @@ mod order;
 mod outage;
 mod parquet_file;
 mod retention;
+mod salvage;
 mod stats;
 mod table;
 mod texts;
@@ -58,6 +60,7 @@ use table::Table;
 pub use bucket::BucketError;
 pub use closed::{Books, ClosedRange, SetAside};
 pub use compaction::plan::Limits as MergeLimits;
+pub use damage::{Damage, Fault};
 pub use durable::Durable;
 pub use hot::{Incoming, Lane, LaneKey, Offered, Record};
 pub use location::LocationError;
@@ -210,9 +213,7 @@ impl Store {
 
     /// What one table holds at this moment, each row exactly once.
     pub fn view(&self, signal: Signal) -> View {
-        self.table(signal)
-            .map(|table| table.state.read().view())
-            .unwrap_or_default()
+        self.table(signal).map(Table::view).unwrap_or_default()
     }
 
     /// Where the files of every view are read from; their paths are full paths in it.

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod aggregator;
 pub mod answers;
 pub mod bench;
+pub mod damage;
 pub mod fake_agent;
 pub mod hostile;
 pub mod lab;

@@ -7,6 +7,7 @@ mod system {
     mod bad_input;
     mod bench;
     mod crash;
+    mod damage;
     mod hostile_sql;
     mod ledger;
     mod lossless;

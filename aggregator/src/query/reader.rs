@@ -1,7 +1,7 @@
 //! Opens Parquet files for DataFusion: footers come from the cache, and every failure names
 //! its file. Nothing is kept here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -24,17 +24,36 @@ use parquet::file::metadata::ParquetMetaData;
 use super::error::UnreadableFile;
 use super::files::FileCache;
 
-/// The file that each partition of a query's plan opened last: those that a decoder, which
+/// A partition opens the next file while it still reads one.
+const OPEN_AT_ONCE: usize = 2;
+
+/// The files that each partition of a query's plan opened last: those that a decoder, which
 /// does not know what it decodes, can have failed on.
 #[derive(Debug, Clone, Default)]
-pub(super) struct OpenFiles(Arc<Mutex<BTreeMap<usize, Path>>>);
+pub(super) struct OpenFiles(Arc<Mutex<BTreeMap<usize, VecDeque<Path>>>>);
 
 impl OpenFiles {
-    /// The files' paths, separated by commas.
+    fn opened(&self, partition: usize, path: Path) {
+        let mut files = self.0.lock();
+        let files = files.entry(partition).or_default();
+        if files.len() == OPEN_AT_ONCE {
+            files.pop_front();
+        }
+        files.push_back(path);
+    }
+
+    /// The files' paths, each once.
+    pub(super) fn paths(&self) -> Vec<Path> {
+        let mut paths: Vec<Path> = self.0.lock().values().flatten().cloned().collect();
+        paths.sort_unstable();
+        paths.dedup();
+        paths
+    }
+
+    /// The same, separated by commas.
     pub(super) fn names(&self) -> String {
-        let files = self.0.lock();
-        let mut names: Vec<&str> = files.values().map(AsRef::as_ref).collect();
-        names.dedup();
+        let paths = self.paths();
+        let names: Vec<&str> = paths.iter().map(AsRef::as_ref).collect();
         if names.is_empty() {
             return "of a table".to_owned();
         }
@@ -60,7 +79,7 @@ impl ParquetFileReaderFactory for ReaderFactory {
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
         let path = file.object_meta.location;
-        self.open_files.0.lock().insert(partition_index, path.clone());
+        self.open_files.opened(partition_index, path.clone());
         Ok(Box::new(Reader {
             metrics: ParquetFileMetrics::new(partition_index, path.as_ref(), metrics),
             files: self.files.clone(),

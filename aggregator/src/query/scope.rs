@@ -2,6 +2,7 @@
 //! The envelope's completeness is computed for exactly that. A filter that is not understood
 //! widens the scope; it never narrows it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat};
@@ -20,12 +21,16 @@ use crate::coverage::Window;
 use crate::store::{DataFile, View};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
+/// Damaged files that a warning names; of the others it says how many they are.
+const DAMAGED_NAMED: usize = 20;
 
 /// What every scan of one query has asked for, and what was there to answer from.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
     asked: Mutex<Option<Asked>>,
     held: Mutex<Vec<Held>>,
+    /// What is left out of the answer because it cannot be read.
+    damaged: Mutex<BTreeSet<String>>,
 }
 
 /// One scan's files: as long as they are held here they are not deleted.
@@ -75,12 +80,51 @@ impl Scope {
         });
     }
 
-    /// What is missing because it is kept no longer.
+    /// Leaves out, and notes, what of the files that a scan needs is known to be damaged.
+    pub(super) fn without_damaged<'a>(
+        &self,
+        signal: Signal,
+        view: &View,
+        mut files: Vec<&'a Arc<DataFile>>,
+    ) -> Vec<&'a Arc<DataFile>> {
+        let mut damaged = self.damaged.lock();
+        for (path, why) in &view.damage.log_entries {
+            damaged.insert(format!(
+                "the log entry {path} cannot be read ({why}): what it added to {signal} is missing here; put back a copy of it"
+            ));
+        }
+        files.retain(|file| {
+            let Some(fault) = view.damage.files.get(&file.path) else {
+                return true;
+            };
+            let (path, rows, region, date) = (&file.path, file.rows, &file.region, file.date);
+            damaged.insert(format!(
+                "the data file {path} {fault}: {rows} {signal} of {region} on {date} are missing here; put back a copy of it"
+            ));
+            false
+        });
+        files
+    }
+
+    /// Whether something is left out because it is damaged.
+    pub(super) fn is_damaged(&self) -> bool {
+        !self.damaged.lock().is_empty()
+    }
+
+    /// What is missing because it is damaged, or kept no longer.
     pub(super) fn warnings(&self) -> Vec<String> {
         let held = self.held.lock();
         let mut warnings: Vec<String> = held.iter().filter_map(|held| held.warning.clone()).collect();
         warnings.sort_unstable();
         warnings.dedup();
+        let damaged = self.damaged.lock();
+        warnings.extend(damaged.iter().take(DAMAGED_NAMED).cloned());
+        if damaged.len() > DAMAGED_NAMED {
+            let more = damaged.len() - DAMAGED_NAMED;
+            warnings.push(format!(
+                "{more} more files or log entries are damaged; the aggregator's log names each"
+            ));
+        }
         warnings
     }
 }

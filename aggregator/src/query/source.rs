@@ -4,14 +4,17 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
 use object_store::ObjectStore;
+use object_store::path::Path;
 
 use crate::coverage::{AgentReport, Coverage, Report, Status, Window};
 use crate::store::{Outage, Store, View};
 
 /// Everything that the engine reads.
+#[async_trait]
 pub trait Source: Debug + Send + Sync {
     /// A consistent state of one table.
     fn view(&self, signal: Signal) -> View;
@@ -30,6 +33,11 @@ pub trait Source: Debug + Send + Sync {
         None
     }
 
+    /// Looks into files that could not be read; true if the views are without them now.
+    async fn inspect(&self, _paths: &[Path]) -> bool {
+        false
+    }
+
     /// The time.
     fn now_unix_nanos(&self) -> u64;
 }
@@ -42,6 +50,7 @@ pub(super) struct Own {
     pub(super) clock: Clock,
 }
 
+#[async_trait]
 impl Source for Own {
     fn view(&self, signal: Signal) -> View {
         self.store.view(signal)
@@ -71,6 +80,10 @@ impl Source for Own {
 
     fn outage(&self) -> Option<Outage> {
         self.store.outage()
+    }
+
+    async fn inspect(&self, paths: &[Path]) -> bool {
+        self.store.inspect(paths).await
     }
 
     fn now_unix_nanos(&self) -> u64 {

@@ -265,6 +265,7 @@ impl TableProvider for SignalTable {
         if !hot.is_empty() {
             plans.push(self.hot_plan(&hot, &columns, session.config().target_partitions())?);
         }
+        let files = self.scope.without_damaged(self.signal, view, files);
         let needed = self.needed(&files, predicate.as_ref()).await;
         if !needed.is_empty() {
             plans.push(self.file_plan(session, needed, &columns, limit)?);

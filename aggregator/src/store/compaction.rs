@@ -88,6 +88,17 @@ pub(crate) async fn merge(
     Ok(Outcome::GivenUp)
 }
 
+/// Reads a file as a merge would, to its end.
+pub(crate) async fn decode(directory: &Directory, file: &Arc<DataFile>) -> Result<(), StoreError> {
+    let signal = directory.signal;
+    let (handle, directory, file) = (Handle::current(), directory.clone(), Arc::clone(file));
+    tasks::blocking("inspect a file", move || {
+        Input::open(&handle, &directory, &file)?.try_for_each(|batch| batch.map(drop))
+    })
+    .await?
+    .map_err(|error: MergeError| error.of(signal))
+}
+
 struct Work {
     directory: Directory,
     files: Vec<Arc<DataFile>>,
@@ -130,6 +141,14 @@ impl Work {
                 }
             }
             written.push(output.finish(&self.handle, &self.directory)?);
+        }
+        let rows_out = written.iter().map(|new| new.file.rows).sum();
+        if rows_out != rows {
+            return Err(StoreError::Miscounted {
+                signal,
+                rows_in: rows,
+                rows_out,
+            });
         }
         Ok(true)
     }

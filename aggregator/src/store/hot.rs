@@ -10,6 +10,7 @@ use meridian_proto::signal::Signal;
 use object_store::path::Path;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::damage::Damage;
 use super::stats::time_range;
 use super::view::{DataFile, HotBatch, View};
 
@@ -174,6 +175,7 @@ impl TableState {
             files: Arc::clone(&self.files),
             hot: self.held.iter().map(|held| Arc::clone(&held.hot)).collect(),
             removed_to: self.removed_to,
+            damage: Damage::default(),
         }
     }
 

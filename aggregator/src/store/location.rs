@@ -15,6 +15,7 @@ use url::Url;
 
 use super::bucket::{self, BucketError};
 use super::durable::{self, Durable};
+use super::salvage::Salvage;
 use crate::config::StoreConfig;
 
 /// A store's place that cannot be used.
@@ -128,20 +129,18 @@ impl Location {
             .fold(self.base.clone(), |path, part| path.join(part))
     }
 
-    /// The log of a Delta table in this place.
-    pub(crate) fn log_store(&self, table: &str) -> Result<LogStoreRef, LocationError> {
+    /// The log of a Delta table in this place, read around what is damaged of it.
+    pub(crate) fn log_store(&self, table: &str) -> Result<(LogStoreRef, Arc<Salvage>), LocationError> {
         let url = self
             .url
             .join(&format!("{table}/"))
             .map_err(|_| LocationError::Unsupported {
                 url: self.url.to_string(),
             })?;
-        let prefixed = Arc::new(PrefixStore::new(Arc::clone(&self.root), self.path(table)));
-        Ok(default_logstore(
-            prefixed,
-            Arc::clone(&self.root),
-            &url,
-            &StorageConfig::default(),
-        ))
+        let salvage = Arc::new(Salvage::new(Arc::clone(&self.root), self.path(table)));
+        let root: Arc<dyn ObjectStore> = Arc::clone(&salvage) as _;
+        let prefixed = Arc::new(PrefixStore::new(Arc::clone(&root), self.path(table)));
+        let log_store = default_logstore(prefixed, root, &url, &StorageConfig::default());
+        Ok((log_store, salvage))
     }
 }

@@ -22,11 +22,12 @@ use tokio::time::Instant;
 
 use super::columns::{self, PARTITION_COLUMNS};
 use super::hot::LaneKey;
+use super::salvage::Salvage;
 use super::stats::FileStats;
 use super::view::DataFile;
 
 /// Commits between checkpoints: a start reads at most so many small objects.
-const CHECKPOINT_INTERVAL: &str = "50";
+const CHECKPOINT_INTERVAL: &str = if cfg!(test) { "5" } else { "50" };
 /// What other writers may delete of the log, and how long a checkpoint remembers removed files.
 const LOG_RETENTION: &str = "interval 4 hours";
 /// The application id under which the log keeps [`TableLog::removed_to`].
@@ -51,6 +52,7 @@ pub(crate) struct TableLog {
     signal: Signal,
     /// The table's directory as a path of the object store.
     directory: Path,
+    salvage: Arc<Salvage>,
     table: DeltaTable,
     /// When the last refresh that succeeded began.
     refreshed: Option<Instant>,
@@ -62,7 +64,7 @@ impl TableLog {
     /// Opens the table, and makes it if it is not there.
     pub(crate) async fn open(
         signal: Signal,
-        log_store: LogStoreRef,
+        (log_store, salvage): (LogStoreRef, Arc<Salvage>),
         directory: Path,
     ) -> Result<Self, DeltaTableError> {
         let mut table = DeltaTable::new(log_store);
@@ -72,15 +74,17 @@ impl TableLog {
             // Another aggregator may have made it at the same moment.
             of_library(table.load()).await.map_err(|_| error)?;
         }
-        of_library(table.load()).await?;
-        let table = of_library(with_all_columns(signal, table)).await?;
-        Ok(Self {
+        let mut log = Self {
             signal,
             directory,
+            salvage,
             table,
             refreshed: None,
             is_suspect: AtomicBool::new(false),
-        })
+        };
+        log.load().await?;
+        log.table = of_library(with_all_columns(signal, log.table)).await?;
+        Ok(log)
     }
 
     pub(crate) fn version(&self) -> i64 {
@@ -94,6 +98,8 @@ impl TableLog {
     pub(crate) async fn refresh(&mut self) -> Result<(), DeltaTableError> {
         let began = Instant::now();
         if self.is_suspect.load(Ordering::Relaxed) {
+            // A checkpoint may be loaded and its sequences yet be unreadable.
+            self.salvage.look_at_checkpoints().await?;
             self.load().await?;
         } else {
             of_library(self.table.update_state()).await?;
@@ -102,11 +108,22 @@ impl TableLog {
         Ok(())
     }
 
-    async fn load(&mut self) -> Result<(), DeltaTableError> {
-        self.table.state = None;
-        of_library(self.table.load()).await?;
+    /// Reads everything anew, around what is damaged.
+    pub(crate) async fn load(&mut self) -> Result<(), DeltaTableError> {
+        if let Err(error) = self.load_once().await {
+            if !self.salvage.look_at_checkpoints().await? {
+                return Err(error);
+            }
+            self.load_once().await?;
+        }
         self.is_suspect.store(false, Ordering::Relaxed);
         Ok(())
+    }
+
+    async fn load_once(&mut self) -> Result<(), DeltaTableError> {
+        self.table.state = None;
+        self.salvage.forget_entries();
+        of_library(self.table.load()).await
     }
 
     /// After a failure: the next refresh reads everything anew.
@@ -250,7 +267,8 @@ impl TableLog {
         operation: DeltaOperation,
     ) -> Result<(), DeltaTableError> {
         let properties = properties
-            .with_create_checkpoint(true)
+            // A checkpoint would make what a damaged entry did be missing for good.
+            .with_create_checkpoint(!self.salvage.is_lossy())
             .with_cleanup_expired_logs(Some(false));
         let commit = CommitBuilder::from(properties).with_actions(actions).build(
             Some(self.table.snapshot()?),
@@ -276,14 +294,15 @@ impl TableLog {
         of_library(snapshot.transaction_version(log_store.as_ref(), REMOVED_TO)).await
     }
 
-    /// Deletes log entries that a checkpoint has replaced and that are older than `keep`; says
-    /// how many.
+    /// Deletes log entries that the last checkpoint but one has replaced and that are older than
+    /// `keep`; says how many. So a damaged checkpoint costs nothing: the one before it and what
+    /// followed it are there. After damage that does cost something nothing is deleted.
     pub(crate) async fn clean(
         &mut self,
         keep: Duration,
         now_unix_nanos: u64,
     ) -> Result<usize, DeltaTableError> {
-        let Ok(version) = u64::try_from(self.version()) else {
+        let Some(version) = self.last_checkpoint_but_one().await? else {
             return Ok(0);
         };
         let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
@@ -302,6 +321,24 @@ impl TableLog {
             cleaned => cleaned?,
         };
         Ok(cleaned)
+    }
+
+    /// Its version; nothing if there is none, or something of the log is damaged.
+    async fn last_checkpoint_but_one(&self) -> Result<Option<u64>, DeltaTableError> {
+        if self.salvage.is_lossy() || !self.salvage.damaged_checkpoints().is_empty() {
+            return Ok(None);
+        }
+        let log_store = self.table.log_store();
+        let listed = log_store.object_store(None).list(Some(log_store.log_path()));
+        let listed: Vec<ObjectMeta> = listed.try_collect().await?;
+        let version = |object: &ObjectMeta| {
+            let (version, _) = object.location.filename()?.split_once(".checkpoint.")?;
+            version.parse().ok()
+        };
+        let mut versions: Vec<u64> = listed.iter().filter_map(version).collect();
+        versions.sort_unstable();
+        versions.dedup();
+        Ok(versions.iter().rev().nth(1).copied())
     }
 }
 

@@ -103,7 +103,10 @@ impl Maintenance {
                 return Ok(());
             };
             let mut files = table.files().as_ref().clone();
-            files.retain(|file| !self.unreadable.contains_key(&file.path));
+            let damaged = table.damage().files;
+            files.retain(|file| {
+                !self.unreadable.contains_key(&file.path) && !damaged.contains_key(&file.path)
+            });
             let today = layout::day_of(table.directory().clock.now_unix_nanos());
             let Some(files) = plan::next(&files, today, self.config.merge) else {
                 return Ok(());
@@ -120,6 +123,8 @@ impl Maintenance {
                         .inc();
                     return Ok(());
                 }
+                Err(StoreError::Read { path, .. })
+                    if self.store.inspect(std::slice::from_ref(&path)).await => {}
                 Err(StoreError::Read { path, source }) => {
                     self.unreadable.insert(path.clone(), Instant::now());
                     return Err(StoreError::Read { path, source });
@@ -206,6 +211,12 @@ impl Maintenance {
             let Some(table) = self.store.table(signal) else {
                 continue;
             };
+            let surveyed = self.store.survey(signal).await;
+            self.note(signal, "survey", surveyed);
+            if !table.damage().log_entries.is_empty() {
+                // Files that only a damaged entry knows look as if nobody needed them.
+                continue;
+            }
             let swept = self.vacuums[signal.index()]
                 .run(table, self.config.keep_removed)
                 .await;

@@ -14,6 +14,8 @@ pub struct StoreMetrics {
     pub(crate) commit_seconds: Histogram,
     pub(crate) commit_failures: IntCounter,
     pub(crate) maintenance: MaintenanceMetrics,
+    damaged_files: IntGaugeVec,
+    damaged_log_entries: IntGaugeVec,
 }
 
 /// What happens to files after their commit.
@@ -66,7 +68,29 @@ impl StoreMetrics {
                 "Commits that failed and will be tried again.",
             )?,
             maintenance: MaintenanceMetrics::new(registry)?,
+            damaged_files: metrics::gauge_vec(
+                registry,
+                "meridian_aggregator_damaged_files",
+                "Data files that are missing, truncated or corrupt, and left out of answers and merges.",
+                &["signal"],
+            )?,
+            damaged_log_entries: metrics::gauge_vec(
+                registry,
+                "meridian_aggregator_damaged_log_entries",
+                "Entries and checkpoints of a table's log that cannot be read, and are left out.",
+                &["signal"],
+            )?,
         })
+    }
+
+    pub(crate) fn damaged(&self, signal: Signal, files: usize, log_entries: usize) {
+        for (gauge, count) in [
+            (&self.damaged_files, files),
+            (&self.damaged_log_entries, log_entries),
+        ] {
+            let gauge = gauge.with_label_values(&[signal.as_str()]);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     pub(crate) fn hot(&self, signal: Signal, rows: usize, bytes: usize) {

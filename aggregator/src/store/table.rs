@@ -18,11 +18,13 @@ use parquet::errors::ParquetError;
 use tokio::sync::Mutex;
 
 use super::commit;
+use super::damage::DamagedFiles;
 use super::hot::{LaneKey, TableState, last_seqs};
 use super::location::{Location, LocationError};
 use super::log::{self, Outcome, Reason, Replacement, TableLog};
 use super::new_file::{Directory, NewFile};
-use super::view::DataFile;
+use super::salvage::Salvage;
+use super::view::{DataFile, View};
 
 /// Attempts to put files in the place of others while others commit.
 const REPLACE_ATTEMPTS_MAX: usize = 20;
@@ -93,6 +95,16 @@ pub enum StoreError {
         /// Why.
         source: object_store::Error,
     },
+    /// A merge.
+    #[error("{rows_in} rows of {signal} became {rows_out} in a merge, which is given up")]
+    Miscounted {
+        /// Whose.
+        signal: Signal,
+        /// Rows of the files that were merged.
+        rows_in: u64,
+        /// Rows that were written.
+        rows_out: u64,
+    },
     /// A thread.
     #[error("encoding was interrupted")]
     Interrupted(#[from] TaskError),
@@ -120,6 +132,8 @@ pub(crate) struct Table {
     pub(crate) state: RwLock<TableState>,
     pub(super) log: Mutex<TableLog>,
     directory: Directory,
+    pub(super) salvage: Arc<Salvage>,
+    pub(super) damaged: DamagedFiles,
     /// A file that has been waiting for its commit for longer may have been vacuumed.
     commit_within: Duration,
 }
@@ -150,6 +164,7 @@ impl Table {
     ) -> Result<Self, StoreError> {
         let path = location.path(signal.as_str());
         let log_store = location.log_store(signal.as_str())?;
+        let salvage = Arc::clone(&log_store.1);
         let log = match TableLog::open(signal, log_store, path.clone()).await {
             Ok(log) => log,
             Err(source) => return Err(why_not_open(signal, location, &path, source).await),
@@ -164,6 +179,8 @@ impl Table {
                 signal,
                 clock,
             },
+            salvage,
+            damaged: DamagedFiles::default(),
             commit_within,
         };
         table.adopt(&*table.log.lock().await, &[]).await?;
@@ -173,6 +190,13 @@ impl Table {
     /// Where the files are.
     pub(crate) fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// What the table holds at this moment.
+    pub(crate) fn view(&self) -> View {
+        let damage = self.damage();
+        let view = self.state.read().view();
+        View { damage, ..view }
     }
 
     /// The files of the version that is known here.
@@ -205,6 +229,13 @@ impl Table {
             self.adopt(log, &[]).await?;
         }
         Ok(())
+    }
+
+    /// Reads the whole log anew.
+    pub(crate) async fn reload(&self) -> Result<(), StoreError> {
+        let mut log = self.log.lock().await;
+        log.load().await.map_err(|error| self.failed(&log, error))?;
+        self.adopt(&log, &[]).await
     }
 
     /// Takes over the log's version: its files, and the sequences of every lane known here.

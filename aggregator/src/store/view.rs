@@ -7,6 +7,7 @@ use arrow::record_batch::RecordBatch;
 use chrono::NaiveDate;
 use object_store::path::Path;
 
+use super::damage::Damage;
 use super::stats::FileStats;
 
 /// A consistent state of one table: each row is in it exactly once.
@@ -21,6 +22,8 @@ pub struct View {
     /// Retention may have removed rows up to this time, microseconds since the epoch; `None`
     /// where it never removed any.
     pub removed_to: Option<i64>,
+    /// What of the files and of the log that names them cannot be read.
+    pub damage: Damage,
 }
 
 /// A Parquet file of a table. Its columns are those of `schema::of` with plain strings for

@@ -18,7 +18,7 @@ use meridian_aggregator::coverage::{
     AgentReport, AgentState, RegionReport, RegionState, Report, Status, Window,
 };
 use meridian_aggregator::query::Source;
-use meridian_aggregator::store::{DataFile, HotBatch, View};
+use meridian_aggregator::store::{Damage, DataFile, HotBatch, View};
 use meridian_proto::ids::{AgentId, from_hex};
 use meridian_proto::schema;
 use meridian_proto::signal::Signal;
@@ -79,6 +79,7 @@ impl Fixture {
                 files: Arc::new(files.collect()),
                 hot: hot.collect(),
                 removed_to: None,
+                damage: Damage::default(),
             };
             views.insert(signal, view);
         }

@@ -2,13 +2,13 @@
 //! between them and another program reads an older version. That they also survive kill -9 is
 //! in `crash`.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use system_tests::agent::{Agent, AgentSpec};
 use system_tests::aggregator::{Aggregator, AggregatorSpec};
+use system_tests::damage::data_files;
 use system_tests::lab;
 use system_tests::load::{Load, exactly_once, stored};
 use system_tests::peers;
@@ -24,20 +24,6 @@ async fn merges(aggregators: [&Aggregator; 2]) -> Result<f64> {
         sum += metrics.sum("meridian_aggregator_merges_total", &[("signal", "spans")]);
     }
     Ok(sum)
-}
-
-/// Data files of the spans that are on the disk, wherever in the table.
-fn files(directory: &Path) -> Result<usize> {
-    let mut count = 0;
-    for entry in std::fs::read_dir(directory)? {
-        let path: PathBuf = entry?.path();
-        if path.is_dir() && !path.ends_with("_delta_log") {
-            count += files(&path)?;
-        } else if path.extension().is_some_and(|extension| extension == "parquet") {
-            count += 1;
-        }
-    }
-    Ok(count)
 }
 
 #[test]
@@ -101,7 +87,7 @@ fn two_aggregators_that_merge_and_clean_one_store_undo_nothing_and_an_older_read
             .await?;
         }
         eventually(WITHIN, "the replaced files are vacuumed", || async {
-            let files = files(&table)?;
+            let files = data_files(&table)?.len();
             ensure!(files <= 12, "{files} files are there");
             Ok(())
         })

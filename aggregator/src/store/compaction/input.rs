@@ -60,6 +60,8 @@ pub(super) struct Input {
     schema: SchemaRef,
     batches: ParquetRecordBatchStream<Object>,
     handle: Handle,
+    /// Rows that were committed and have not been read.
+    rows_left: u64,
 }
 
 impl Input {
@@ -89,6 +91,7 @@ impl Input {
             schema: target,
             batches,
             handle: handle.clone(),
+            rows_left: file.rows,
         })
     }
 
@@ -106,8 +109,17 @@ impl Iterator for Input {
     type Item = Result<RecordBatch, MergeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.handle.block_on(self.batches.next())?;
+        let Some(batch) = self.handle.block_on(self.batches.next()) else {
+            let rows_missing = std::mem::take(&mut self.rows_left);
+            let message = format!("it has {rows_missing} rows less than were committed");
+            let source = ParquetError::General(message);
+            let path = self.path.clone();
+            return (rows_missing > 0).then_some(Err(MergeError::Read { path, source }));
+        };
         let batch = batch.and_then(|batch| self.adapt(&batch));
+        if let Ok(batch) = &batch {
+            self.rows_left = self.rows_left.saturating_sub(batch.num_rows() as u64);
+        }
         Some(batch.map_err(|source| MergeError::Read {
             path: self.path.clone(),
             source,

@@ -177,7 +177,7 @@ async fn a_table_of_an_earlier_release_gets_the_columns_that_it_lacks_and_keeps_
     let place = Place::new();
     let mut columns = columns::of_table(Signal::Spans).expect("columns");
     columns.retain(|column| !["url_path", "thread_id"].contains(&column.name().as_str()));
-    let log_store = place.location.log_store("spans").expect("a log");
+    let (log_store, _) = place.location.log_store("spans").expect("a log");
     CreateBuilder::new()
         .with_log_store(log_store.clone())
         .with_columns(columns)
@@ -214,4 +214,64 @@ async fn a_table_of_an_earlier_release_gets_the_columns_that_it_lacks_and_keeps_
     }
     let version = place.log().await.version();
     assert_eq!(place.log().await.version(), version, "nothing is added twice");
+}
+
+impl Place {
+    /// A log of so many commits with a file each.
+    async fn log_of(&self, commits: u64) -> TableLog {
+        let mut log = self.log().await;
+        for seq in 1..=commits {
+            log.append(vec![self.file().add], &[(lane(1), seq)])
+                .await
+                .expect("appended");
+        }
+        log
+    }
+
+    async fn damage(&self, name: &str, bytes: &'static [u8]) {
+        let path = self.directory.path.clone().join("_delta_log").join(name);
+        let objects = &self.directory.objects;
+        objects.put(&path, bytes.into()).await.expect("damaged");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_entry_costs_what_it_added_and_nothing_is_built_on_its_absence() {
+    let place = Place::new();
+    place.log_of(8).await;
+    let cut = b"{\"add\":{\"path\":\"date=";
+    place.damage("00000000000000000007.json", cut).await;
+    let mut log = place.log().await;
+    assert_eq!(log.files(&[]).await.expect("files").len(), 7);
+    let damaged = log.salvage.damaged_entries();
+    assert!(
+        matches!(&damaged[..], [(path, _)] if path.filename() == Some("00000000000000000007.json")),
+        "{damaged:?}"
+    );
+    for seq in 9..=13 {
+        log.append(vec![place.file().add], &[(lane(1), seq)])
+            .await
+            .expect("the log goes on");
+    }
+    let later = meridian_runtime::clock::Clock::system().now_unix_nanos() + 1_000_000_000;
+    assert_eq!(log.clean(Duration::ZERO, later).await.expect("asked"), 0);
+    let log = place.log().await;
+    assert_eq!(log.files(&[]).await.expect("files").len(), 12);
+    assert_eq!(log.committed(&[lane(1)]).await.expect("read"), [(lane(1), 13)]);
+    assert!(log.salvage.is_lossy(), "no checkpoint hides the damage");
+}
+
+#[tokio::test]
+async fn a_damaged_checkpoint_costs_nothing_even_after_a_cleaning() {
+    let place = Place::new();
+    let mut log = place.log_of(12).await;
+    let later = meridian_runtime::clock::Clock::system().now_unix_nanos() + 1_000_000_000;
+    assert!(log.clean(Duration::ZERO, later).await.expect("cleaned") > 0);
+    let name = "00000000000000000010.checkpoint.parquet";
+    place.damage(name, b"PAR1 nothing of it PAR1").await;
+    let log = place.log().await;
+    assert_eq!(log.files(&[]).await.expect("files").len(), 12);
+    assert_eq!(log.committed(&[lane(1)]).await.expect("read"), [(lane(1), 12)]);
+    assert_eq!(log.salvage.damaged_checkpoints().len(), 1);
+    assert!(!log.salvage.is_lossy());
 }
