@@ -1,5 +1,6 @@
 //! kill -9 of both processes in turn, under load, while clients repeat what was not
-//! answered, while files are merged, vacuumed and logs cleaned in haste. One run serves both
+//! answered, while files are merged, vacuumed and logs cleaned in haste, and retention removes
+//! rows of days ago that come beside the fresh ones. One run serves both
 //! rules. What it does not prove: that the machine may crash.
 
 use std::sync::{Arc, OnceLock};
@@ -12,8 +13,15 @@ use system_tests::aggregator::{Aggregator, AggregatorSpec};
 use system_tests::lab::{self, Lab};
 use system_tests::load::{Load, Stored, Told, exactly_once, stored};
 use system_tests::minio::Minio;
+use system_tests::otlp;
+use system_tests::wait::eventually;
 
 const KILLS: u64 = 12;
+/// Retention in this test, and how old the rows are that it is to remove.
+const RETENTION: &str = "retention: 1d";
+const OLD_NANOS: u64 = 3 * 24 * 3_600 * 1_000_000_000;
+const REMOVED_WITHIN: Duration = Duration::from_secs(60);
+const OLD: &str = "SELECT count(*) AS n FROM spans WHERE name = 'old'";
 
 #[derive(Debug, Clone, Copy)]
 struct Outcome {
@@ -35,7 +43,8 @@ fn outcome() -> Outcome {
 }
 
 async fn crashes_under_load(lab: Arc<Lab>, spec: AggregatorSpec) -> Result<Outcome> {
-    let spec = spec.with_hasty_maintenance("4s");
+    let mut spec = spec.with_hasty_maintenance("4s");
+    spec.store_more = format!("{}, {RETENTION}", spec.store_more);
     let mut aggregator = Aggregator::start(&lab, spec).await?;
     let mut agent = Agent::start(&lab, AgentSpec::new("agent", "eu", aggregator.ingest())).await?;
     let load = Load::start(agent.http(), 4, Duration::from_millis(10));
@@ -49,11 +58,39 @@ async fn crashes_under_load(lab: Arc<Lab>, spec: AggregatorSpec) -> Result<Outco
             aggregator.process.kill_9()?;
             aggregator.restart().await?;
         }
+        send_old_spans(&agent).await?;
     }
     let told = load.finish().await?;
     agent.drained(Duration::from_secs(60)).await?;
-    let stored = stored(&aggregator.answers()).await?;
+    let answers = aggregator.answers();
+    eventually(REMOVED_WITHIN, "retention removes what is old", || async {
+        let answer = answers.sql(OLD).await?;
+        ensure!(answer["data"][0]["n"] == 0, "{answer}");
+        let warnings = answer["warnings"].to_string();
+        ensure!(
+            warnings.contains("are kept no longer"),
+            "nothing was removed: {answer}"
+        );
+        Ok(())
+    })
+    .await?;
+    let stored = stored(&answers).await?;
     Ok(Outcome { told, stored })
+}
+
+/// Spans of days ago, which no rule asks to be kept.
+async fn send_old_spans(agent: &Agent) -> Result<()> {
+    let old = |_| {
+        let mut span = otlp::span("old");
+        span.start_time_unix_nano -= OLD_NANOS;
+        span.end_time_unix_nano -= OLD_NANOS;
+        span
+    };
+    let body = otlp::spans_request("old", (0..10).map(old).collect());
+    let http = reqwest::Client::new();
+    let response = otlp::post_protobuf(&http, agent.http(), Signal::Spans, body).await?;
+    ensure!(response.status().is_success(), "{response:?}");
+    Ok(())
 }
 
 #[test]
