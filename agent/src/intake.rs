@@ -19,6 +19,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use meridian_proto::signal::Signal;
 use meridian_runtime::tasks::TaskError;
+use prometheus::IntCounter;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::ledger::Ledger;
@@ -31,13 +32,19 @@ const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// Where accepted records go: the spool, and in tests one that is full or broken on demand.
 pub trait Store: Send + Sync + 'static {
-    /// Appends a record; resolves when it is durable.
-    fn append(&self, record: NewRecord) -> BoxFuture<'_, Result<Appended, AppendError>>;
+    /// Appends a record; resolves when it is durable. Counts its items then, if they are new,
+    /// also when the future was dropped meanwhile.
+    fn append(&self, record: NewRecord, accepted: IntCounter)
+    -> BoxFuture<'_, Result<Appended, AppendError>>;
 }
 
 impl Store for Spool {
-    fn append(&self, record: NewRecord) -> BoxFuture<'_, Result<Appended, AppendError>> {
-        Box::pin(Spool::append(self, record))
+    fn append(
+        &self,
+        record: NewRecord,
+        accepted: IntCounter,
+    ) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        Box::pin(self.append_counted(record, accepted))
     }
 }
 
@@ -183,7 +190,8 @@ impl Intake {
             body: checked.body,
             overlay: Bytes::new(),
         };
-        let appended = self.store.append(record).await.map_err(|error| {
+        let accepted = self.ledger.accepted(self.receiver, signal);
+        let appended = self.store.append(record, accepted).await.map_err(|error| {
             let refused = Refused::from(error);
             self.ledger
                 .refused(self.receiver, signal, refused.code(), Some(items));
@@ -191,8 +199,6 @@ impl Intake {
         })?;
         if appended.duplicate {
             self.ledger.duplicate(self.receiver, signal);
-        } else {
-            self.ledger.accepted(self.receiver, signal, items);
         }
         Ok(appended)
     }

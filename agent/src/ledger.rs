@@ -11,7 +11,7 @@
 pub mod spooled;
 
 use meridian_proto::signal::Signal;
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// Why items were dropped for an exporter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,11 +100,10 @@ impl Ledger {
         })
     }
 
-    /// Items entered the spool.
-    pub fn accepted(&self, receiver: &str, signal: Signal, items: u64) {
+    /// Counts items that entered the spool.
+    pub fn accepted(&self, receiver: &str, signal: Signal) -> IntCounter {
         self.accepted_items
             .with_label_values(&[receiver, signal.as_str()])
-            .inc_by(items);
     }
 
     /// A request was refused as a whole; `items` where the request got far enough to count.
@@ -193,7 +192,7 @@ mod tests {
         registry
             .register(Box::new(ledger.dropped_items.clone()))
             .expect("a new name");
-        ledger.accepted("otlp", Signal::Spans, 10);
+        ledger.accepted("otlp", Signal::Spans).inc_by(10);
         ledger.refused("otlp", Signal::Logs, "spool_full", Some(3));
         ledger.refused("otlp", Signal::Logs, "malformed", None);
         ledger.rejected(Signal::Spans, "trace_id", 2);

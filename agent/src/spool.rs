@@ -104,6 +104,7 @@ use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
 use meridian_runtime::tasks::{self, Task};
 use parking_lot::Mutex;
+use prometheus::IntCounter;
 use tokio::sync::watch;
 
 pub use compress::Compressed;
@@ -229,7 +230,16 @@ impl Spool {
 
     /// Stores a record; resolves when it is durable. Dropping the future does not undo it.
     pub async fn append(&self, record: NewRecord) -> Result<Appended, AppendError> {
-        self.handle.queue.append(record).await
+        self.handle.queue.append(record, None).await
+    }
+
+    /// The same, and counts its items, if they are new, also where nobody waits any more.
+    pub async fn append_counted(
+        &self,
+        record: NewRecord,
+        accepted: IntCounter,
+    ) -> Result<Appended, AppendError> {
+        self.handle.queue.append(record, Some(accepted)).await
     }
 
     /// A reader for this exporter.

@@ -214,6 +214,28 @@ fn a_segment_that_cannot_be_read_now_is_not_set_aside() {
 }
 
 #[test]
+fn a_sound_segment_whose_torn_end_cannot_be_cut_now_is_not_set_aside() {
+    for operation in [Operation::Truncate, Operation::Sync] {
+        let mut bench = Bench::new(|_| {});
+        bench.append(spans(b"durable")).expect("room");
+        bench.disk.fail(Operation::Write, 0, 1, EIO);
+        bench.disk.fail(Operation::Truncate, 0, 1, EIO);
+        assert!(bench.append(spans(b"torn")).is_err());
+        bench.open = None;
+        bench.disk.crash(None);
+        bench.disk.fail(operation, 0, 1, EIO);
+        let disk = Arc::new(bench.disk.clone());
+        let opened = open_parts(disk, bench.config.clone(), bench.clock.clone(), &bench.exporters);
+        assert!(
+            matches!(opened, Err(SpoolError::Io { action: "cut", .. })),
+            "{operation:?}"
+        );
+        bench.reopen();
+        assert_eq!(bench.seqs(), [1], "{operation:?}");
+    }
+}
+
+#[test]
 fn what_is_deleted_under_the_spool_is_refused_and_what_was_answered_is_still_delivered() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = SpoolConfig::new(dir.path().join("spool"));

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use prometheus::IntCounter;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::writer::{Answer, Writer};
-use super::{AppendError, NewRecord};
+use super::{AppendError, Appended, NewRecord};
 
 /// The most records that wait for the writer; more wait in their tasks.
 const QUEUE_RECORDS_MAX: usize = 1024;
@@ -51,6 +52,8 @@ struct Queued {
 struct Request {
     record: NewRecord,
     answer: oneshot::Sender<Answer>,
+    /// Counts the record's items when it is durable: who asked may be gone by then.
+    accepted: Option<IntCounter>,
     /// Held until the request is answered.
     _room: OwnedSemaphorePermit,
 }
@@ -67,7 +70,7 @@ impl Queue {
     }
 
     /// Hands a record to the writer and waits for its answer.
-    pub async fn append(&self, record: NewRecord) -> Answer {
+    pub async fn append(&self, record: NewRecord, accepted: Option<IntCounter>) -> Answer {
         let room = Arc::clone(&self.room)
             .acquire_owned()
             .await
@@ -82,6 +85,7 @@ impl Queue {
             queued.requests.push(Request {
                 record,
                 answer,
+                accepted,
                 _room: room,
             });
             // In between the writer lingers: to wake it for each record would cost as much as
@@ -225,10 +229,16 @@ impl Server {
         let (records, answers): (Vec<_>, Vec<_>) = work
             .requests
             .into_iter()
-            .map(|request| (request.record, (request.answer, request._room)))
+            .map(|request| {
+                let counted = request.accepted.map(|counter| (counter, request.record.items));
+                (request.record, (request.answer, request._room, counted))
+            })
             .unzip();
         if !records.is_empty() {
-            for ((answer, room), result) in answers.into_iter().zip(self.writer.commit(records)) {
+            for ((answer, room, counted), result) in answers.into_iter().zip(self.writer.commit(records)) {
+                if let (Some((counter, items)), Ok(Appended { duplicate: false, .. })) = (counted, &result) {
+                    counter.inc_by(u64::from(items));
+                }
                 // Who asked may be gone; the record is stored all the same.
                 answer.send(result).ok();
                 drop(room);

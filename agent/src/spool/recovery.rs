@@ -219,24 +219,26 @@ impl<'a> Segments<'a> {
         for (position, seq) in seqs.iter().enumerate() {
             let path = self.dir.join(segment::file_name(*seq));
             match self.recover_one(&path, *seq, seqs.get(position + 1).copied()) {
-                Err(why) if let Some(version) = later_version(&why) => {
+                Ok(()) => {}
+                Err(NotRecovered::NotCut(source)) => return Err(fault("cut", &path, source)),
+                Err(NotRecovered::NotRead(why)) if let Some(version) = later_version(&why) => {
                     return Err(SpoolError::Later {
                         path,
                         version,
                         version_known: segment::COLD_VERSION,
                     });
                 }
-                Err(why) if is_damage(&why) => self
+                Err(NotRecovered::NotRead(why)) if is_damage(&why) => self
                     .set_aside(&path, *seq, &why)
                     .map_err(|source| fault("set aside", &path, source))?,
-                recovered => recovered.map_err(|source| fault("recover", &path, source))?,
+                Err(NotRecovered::NotRead(source)) => return Err(fault("recover", &path, source)),
             }
         }
         Ok(())
     }
 
     /// Indexes a segment and cuts what is not a record off its end; an error sets it aside.
-    fn recover_one(&mut self, path: &Path, seq: u64, end_seq: Option<u64>) -> io::Result<()> {
+    fn recover_one(&mut self, path: &Path, seq: u64, end_seq: Option<u64>) -> Result<(), NotRecovered> {
         let file = self.disk.open(path)?;
         let header = SegmentHeader::read(&*file, seq)?
             .and_then(|header| match header.identity == self.identity {
@@ -245,7 +247,7 @@ impl<'a> Segments<'a> {
             })
             .map_err(io::Error::other)?;
         if let Some(cold) = header.cold {
-            return self.recover_cold(path, file, &header, cold);
+            return Ok(self.recover_cold(path, file, &header, cold)?);
         }
         let scan = scan::scan(
             &*file,
@@ -265,8 +267,8 @@ impl<'a> Segments<'a> {
         let after = scan.records.last().map_or(seq, |last| last.header.seq + 1);
         self.found.next_seq = self.found.next_seq.max(after + lost);
         if file.bytes()? > scan.end {
-            file.truncate(scan.end)?;
-            file.sync()?;
+            let cut = file.truncate(scan.end).and_then(|()| file.sync());
+            cut.map_err(NotRecovered::NotCut)?;
         }
         if scan.records.is_empty() {
             self.found.empty.push(path.to_owned());
@@ -345,6 +347,20 @@ impl<'a> Segments<'a> {
             .and_then(|file| file.bytes())
             .unwrap_or_default();
         self.found.next_seq = self.found.next_seq.max(first_seq.saturating_add(seqs_in(bytes)));
+    }
+}
+
+/// Why a segment is not indexed.
+enum NotRecovered {
+    /// It cannot be read, now or for good.
+    NotRead(io::Error),
+    /// What was read is sound: that the disk does not take a change must not cost it.
+    NotCut(io::Error),
+}
+
+impl From<io::Error> for NotRecovered {
+    fn from(error: io::Error) -> Self {
+        Self::NotRead(error)
     }
 }
 

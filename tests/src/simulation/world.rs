@@ -29,7 +29,6 @@ const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
 /// Segments of the spool, so that some are sealed, deleted and used again.
 pub(super) const SEGMENT_BYTES: u64 = 4 << 10;
-pub(super) const SPOOL_BYTES: u64 = 256 << 10;
 /// A process that ends with an error is started again after this.
 const START_AGAIN: Duration = Duration::from_secs(2);
 
@@ -42,6 +41,9 @@ pub(super) struct World {
     /// The true time.
     pub(super) clock: Clock,
     pub(super) machines: Vec<Machine>,
+    /// An aggregator's clock was set back while it did not run: what was written before may seem
+    /// to be of any time since, and nothing tells that it is not.
+    pub(super) is_misled: bool,
 }
 
 /// A machine, with a process or without.
@@ -116,6 +118,7 @@ impl World {
             events,
             clock,
             plan,
+            is_misled: false,
         }
     }
 
@@ -268,7 +271,7 @@ impl World {
             "{{region: r{number}, cluster: simulated, node: n{number}, admin: {{listen: 0.0.0.0:9464}}, \
              spool: {{path: /spool, max_bytes: {}KiB, segment_bytes: {}KiB, compress_after: 3s}}, exporters: {{aggregator: \
              {{endpoint: [{}], batch_rows: {}, batch_linger: 500ms, ack_timeout: 20s, reconnect_max: 5s}}}}}}",
-            SPOOL_BYTES >> 10,
+            self.plan.spool_bytes >> 10,
             SEGMENT_BYTES >> 10,
             endpoints.join(", "),
             self.plan.batch_rows,
@@ -338,6 +341,8 @@ impl World {
             }
             Fault::ClockJumps { machine, seconds } => {
                 let nanos = seconds.saturating_mul(1_000_000_000);
+                let is_down = self.machines[*machine].process.is_none();
+                self.is_misled |= is_down && nanos < 0 && *machine >= self.plan.agents;
                 self.machines[*machine]
                     .skew_nanos
                     .fetch_add(nanos, Ordering::Relaxed);

@@ -15,7 +15,7 @@ use meridian_agent::spool::{AppendError, Appended, NewRecord, Spool};
 use meridian_runtime::net::Network;
 use meridian_runtime::tasks::{self, Task};
 use parking_lot::Mutex;
-use prometheus::Registry;
+use prometheus::{IntCounter, Registry};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
@@ -36,10 +36,19 @@ pub struct StandIn {
 }
 
 impl Store for StandIn {
-    fn append(&self, record: NewRecord) -> BoxFuture<'_, Result<Appended, AppendError>> {
+    fn append(
+        &self,
+        record: NewRecord,
+        accepted: IntCounter,
+    ) -> BoxFuture<'_, Result<Appended, AppendError>> {
         async move {
             match *self.mood.lock() {
-                Mood::Takes => Ok(self.take(record)),
+                Mood::Takes => {
+                    let items = u64::from(record.items);
+                    let appended = self.take(record);
+                    accepted.inc_by(if appended.duplicate { 0 } else { items });
+                    Ok(appended)
+                }
                 Mood::IsFull => Err(AppendError::Full {
                     retry_after: Duration::from_millis(2500),
                 }),
