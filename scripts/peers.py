@@ -147,6 +147,25 @@ def rotel():
     return path
 
 
+def libfaketime():
+    """Sets the clock of one process; from Debian's package, unpacked and not installed."""
+    folder = CACHE / "libfaketime"
+    marker = folder / "installed"
+    if not marker.exists():
+        if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+            raise Unavailable("libfaketime is taken from Debian's or Ubuntu's packages")
+        say("unpacking libfaketime (seconds)")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        run(["apt-get", "download", "libfaketime"], "apt-get download libfaketime", cwd=folder)
+        package, = folder.glob("libfaketime_*.deb")
+        run(["dpkg-deb", "-x", package.name, "."], "dpkg-deb", cwd=folder)
+        marker.write_text(package.name)
+    for library in folder.glob("usr/lib/*/faketime/libfaketimeMT.so.1"):
+        return library
+    raise Unavailable("libfaketime's package has no libfaketimeMT.so.1")
+
+
 def cargo_deny():
     path, marker = CACHE / "tools" / "bin" / "cargo-deny", CACHE / "tools" / ".cargo-deny.installed"
     if path.exists() and installed(marker, VERSION["CARGO_DENY"]):
@@ -178,7 +197,8 @@ def write_peers(required, optional):
 
 def install_for_tests():
     write_peers({"python": str(python_environment())},
-                [("telemetrygen", telemetrygen), ("otelcol", collector), ("minio", minio)])
+                [("telemetrygen", telemetrygen), ("otelcol", collector), ("minio", minio),
+                 ("libfaketime", libfaketime)])
 
 
 def install_for_benchmark():

@@ -33,6 +33,8 @@ pub struct AgentSpec {
     pub spool: String,
     /// Further keys of each exporter, as a flow mapping's entries.
     pub exporter: String,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl AgentSpec {
@@ -45,6 +47,7 @@ impl AgentSpec {
             otlp: String::new(),
             spool: String::new(),
             exporter: String::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -120,7 +123,7 @@ impl Agent {
         let spool = lab.path(&format!("{}.spool", spec.name));
         let yaml = spec.yaml(&spool.display().to_string(), &ports);
         let config = lab.write(&format!("{}.yaml", spec.name), &yaml)?;
-        let process = launch(lab, &spec.name, &config)?;
+        let process = launch(lab, &spec, &config)?;
         let agent = Self {
             process,
             spec,
@@ -134,7 +137,7 @@ impl Agent {
 
     /// Starts the process again, after it was killed or has ended.
     pub async fn restart(&mut self) -> Result<()> {
-        self.process = launch(&self.lab, &self.spec.name, &self.config)?;
+        self.process = launch(&self.lab, &self.spec, &self.config)?;
         self.ready().await
     }
 
@@ -196,10 +199,11 @@ impl Agent {
     }
 }
 
-fn launch(lab: &Lab, name: &str, config: &std::path::Path) -> Result<Process> {
+fn launch(lab: &Lab, spec: &AgentSpec, config: &std::path::Path) -> Result<Process> {
     let mut command = Command::new(Process::binary("meridian-agent")?);
     command.arg("--config").arg(config);
-    Process::start(name, &mut command, &lab.path(&format!("{name}.log")))
+    command.envs(spec.environment.iter().map(|(key, value)| (key, value)));
+    Process::start(&spec.name, &mut command, &lab.path(&format!("{}.log", spec.name)))
 }
 
 /// Waits until a process says that it is ready.

@@ -6,6 +6,7 @@ mod system {
     mod backlog;
     mod bad_input;
     mod bench;
+    mod clock;
     mod crash;
     mod damage;
     mod hostile_sql;

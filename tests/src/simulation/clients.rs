@@ -46,6 +46,7 @@ pub(super) struct Client {
     pub(super) seed: u64,
     pub(super) number: u64,
     pub(super) agent: usize,
+    pub(super) signals: &'static [Signal],
     pub(super) net: Net,
     pub(super) book: Book,
     /// The true time.
@@ -73,7 +74,7 @@ impl Client {
             .map(|item| (((self.number + 1) << 48) | (request << 8) | item).to_be_bytes())
             .collect();
         let luck = draw(self.seed, &[8, self.number, request]);
-        let signal = Signal::ALL[usize::try_from(luck % 3).unwrap_or(0)];
+        let signal = self.signals[usize::try_from(luck >> 32).unwrap_or(0) % self.signals.len()];
         let body = body(signal, &ids, now);
         let sent = Sent {
             signal,

@@ -2,8 +2,16 @@
 
 use std::time::Duration;
 
+use meridian_proto::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+
+const SIGNALS: [&[Signal]; 4] = [
+    &[Signal::Spans],
+    &[Signal::Logs],
+    &[Signal::Metrics],
+    &Signal::ALL,
+];
 
 /// A number that depends on nothing but the seed and the keys, however often and in whatever
 /// order it is asked for.
@@ -88,13 +96,17 @@ pub(super) struct Plan {
     pub(super) batch_rows: usize,
     /// Of an aggregator, for what is not committed.
     pub(super) ingest_bytes: usize,
+    /// Of an agent's spool.
+    pub(super) spool_bytes: u64,
+    /// What clients send. Of one signal a run costs half as much as of all.
+    pub(super) signals: &'static [Signal],
 }
 
 impl Plan {
     pub(super) fn of(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let (agents, aggregators) = (random.random_range(1..=2), random.random_range(1..=2));
-        let load = Duration::from_secs(random.random_range(15..=45));
+        let load = Duration::from_secs(random.random_range(8..=25));
         let count = random.random_range(1..=6);
         let mut faults: Vec<_> = (0..count)
             .map(|_| {
@@ -113,6 +125,8 @@ impl Plan {
             half_open: random.random_bool(0.5),
             batch_rows: [1, 5, 10_000][random.random_range(0..3)],
             ingest_bytes: [64 << 20, 384 << 10][random.random_range(0..2)],
+            spool_bytes: [256 << 10, 20 << 10][random.random_range(0..2)],
+            signals: SIGNALS[random.random_range(0..SIGNALS.len())],
         }
     }
 }

@@ -114,6 +114,7 @@ fn start_clients(world: &World, book: &Book) -> Vec<Task<()>> {
             seed: world.plan.seed,
             number: agent as u64 * CLIENTS + number,
             agent,
+            signals: world.plan.signals,
             net: world.net.clone(),
             book: Arc::clone(book),
             clock: world.clock.clone(),
