@@ -1,11 +1,13 @@
 //! The questions, in our SQL and in DuckDB's nearest equivalent. Nothing is asked here but
 //! which traces there are.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::answers::Answers;
+use crate::bench::content::ITEMS;
 use crate::bench::random::Random;
 use crate::bench::stored::Stored;
+use crate::bench::world::REGIONS;
 
 /// A trace by its id.
 pub const TRACE: &str = "a trace by id";
@@ -49,22 +51,24 @@ impl Question {
 pub async fn trace_ids(answers: &Answers, stored: &Stored, count: usize) -> Result<Vec<String>> {
     let mut random = Random::new();
     let span = stored.until_unix_nanos - stored.from_unix_nanos;
+    // Every region's requests come at equal intervals, which are long in a store in miniature: a
+    // time of two of them has a request wherever it lies.
+    let interval = span * u64::from(ITEMS) * REGIONS.len() as u64 / stored.spans.max(1);
+    let width = (span / 100).max(2 * interval).min(span);
     let mut ids = Vec::new();
-    // A hundredth of the time has many; a store in miniature may have none in a second.
     for _ in 0..count {
-        let from = stored.from_unix_nanos + random.below(span - span / 100);
+        let from = stored.from_unix_nanos + random.below((span - width).max(1));
         let sql = format!(
             "SELECT trace_id FROM spans WHERE {} LIMIT 1",
-            between("start_time", from, from + span / 100)
+            between("start_time", from, from + width)
         );
         let rows = answers.rows(&sql).await?;
-        ids.extend(
-            rows.first()
-                .and_then(|row| row["trace_id"].as_str())
-                .map(str::to_owned),
+        let id = rows.first().and_then(|row| row["trace_id"].as_str());
+        ids.push(
+            id.with_context(|| format!("no trace was found: {sql}"))?
+                .to_owned(),
         );
     }
-    ensure!(!ids.is_empty(), "no trace was found");
     Ok(ids)
 }
 
