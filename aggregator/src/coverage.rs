@@ -19,7 +19,7 @@ use std::sync::Arc;
 use meridian_proto::ids::AgentId;
 use meridian_proto::signal::Signal;
 use meridian_proto::stream::{Heartbeat, Hello};
-use parking_lot::RwLock;
+use parking_lot::Mutex;
 
 use crate::config::CoverageConfig;
 use crate::store::Lane;
@@ -37,7 +37,7 @@ struct Shared {
     config: CoverageConfig,
     /// As configured, in that order.
     regions: Vec<String>,
-    known: RwLock<Known>,
+    known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
@@ -68,13 +68,13 @@ impl Coverage {
         Self(Arc::new(Shared {
             config,
             regions,
-            known: RwLock::default(),
+            known: Mutex::default(),
         }))
     }
 
     /// An agent opened a stream.
     pub fn hello(&self, id: AgentId, hello: &Hello, now: u64) {
-        let mut known = self.0.known.write();
+        let mut known = self.0.known.lock();
         known
             .at(now)
             .entry(id)
@@ -119,14 +119,14 @@ impl Coverage {
 
     /// An agent's stream ended.
     pub fn disconnected(&self, id: AgentId) {
-        if let Some(agent) = self.0.known.write().agents.get_mut(&id) {
+        if let Some(agent) = self.0.known.lock().agents.get_mut(&id) {
             agent.connected = false;
         }
     }
 
     /// Live rows of an agent up to these sequences (per signal) are committed.
     pub fn committed(&self, committed: impl Fn(AgentId) -> [u64; 3]) {
-        let mut known = self.0.known.write();
+        let mut known = self.0.known.lock();
         for agent in known.agents.values_mut().filter(|agent| agent.awaits_commit()) {
             agent.committed(committed(agent.record.id));
         }
@@ -134,11 +134,11 @@ impl Coverage {
 
     /// Takes note of the passing of time: rates, and who is expected no more. Once a second.
     pub fn tick(&self, now: u64) {
-        region::tick(self.0.known.write().at(now), &self.0.config, now);
+        region::tick(self.0.known.lock().at(now), &self.0.config, now);
     }
 
     fn update(&self, id: AgentId, now: u64, change: impl FnOnce(&mut Agent)) {
-        if let Some(agent) = self.0.known.write().at(now).get_mut(&id) {
+        if let Some(agent) = self.0.known.lock().at(now).get_mut(&id) {
             change(agent);
         }
     }
@@ -146,7 +146,7 @@ impl Coverage {
     /// How complete an answer about `window` is, as known at `now_unix_nanos`, for the named
     /// regions or (`None`) all that are configured or were seen.
     pub fn report(&self, now_unix_nanos: u64, regions: Option<&[String]>, window: Window) -> Report {
-        let mut known = self.0.known.write();
+        let mut known = self.0.known.lock();
         let agents = known.at(now_unix_nanos);
         let scope = match regions {
             Some(names) => names.to_vec(),
@@ -202,7 +202,7 @@ impl Coverage {
 
     /// Every agent that is known, ordered by region, cluster and node.
     pub fn agents(&self, now_unix_nanos: u64) -> Vec<AgentReport> {
-        let mut known = self.0.known.write();
+        let mut known = self.0.known.lock();
         let agents = known.at(now_unix_nanos).values();
         let mut reports: Vec<AgentReport> = agents
             .map(|agent| agent.report(&self.0.config, now_unix_nanos))

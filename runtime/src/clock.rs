@@ -70,14 +70,13 @@ impl Clock {
     /// This clock, but never before `unix_nanos`, and never back: when this one is set back, the
     /// other goes on from where it was. It leaps forward with it, as after a sleep of the machine.
     #[must_use]
-    pub fn forward_from(&self, unix_nanos: u64) -> Self {
+    pub fn forward_from(self, unix_nanos: u64) -> Self {
         let below_unix_nanos = self.now_unix_nanos();
         let state = Mutex::new(Ahead {
             below_unix_nanos,
             lead_nanos: unix_nanos.saturating_sub(below_unix_nanos),
         });
-        let below = self.clone();
-        Self(Source::Forward(Arc::new(Forward { below, state })))
+        Self(Source::Forward(Arc::new(Forward { below: self, state })))
     }
 
     /// Nanoseconds since 1970-01-01 UTC; 0 on a machine whose clock stands before that.

@@ -132,13 +132,13 @@ impl Registry {
 impl Coverage {
     /// What is known, as it survives this process.
     pub(crate) fn records(&self) -> Vec<AgentRecord> {
-        let known = self.0.known.read();
+        let known = self.0.known.lock();
         known.agents.values().map(|agent| agent.record.clone()).collect()
     }
 
     /// What others know.
     pub(crate) fn learn(&self, records: Vec<AgentRecord>) {
-        let agents = &mut self.0.known.write().agents;
+        let agents = &mut self.0.known.lock().agents;
         for record in records {
             match agents.get_mut(&record.id) {
                 Some(agent) => agent.merge(record),

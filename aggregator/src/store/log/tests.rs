@@ -179,7 +179,7 @@ async fn a_table_of_an_earlier_release_gets_the_columns_that_it_lacks_and_keeps_
     columns.retain(|column| !["url_path", "thread_id"].contains(&column.name().as_str()));
     let (log_store, _) = place.location.log_store("spans").expect("a log");
     CreateBuilder::new()
-        .with_log_store(log_store.clone())
+        .with_log_store(Arc::clone(&log_store))
         .with_columns(columns)
         .with_partition_columns(PARTITION_COLUMNS)
         .await
