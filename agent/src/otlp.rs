@@ -8,6 +8,9 @@
 //! Requests are never materialised as owned structs. This module does no IO, knows no
 //! transport and spawns nothing.
 
+// Nothing that came from outside may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing, clippy::string_slice)]
+
 mod check;
 mod descriptors;
 mod json;

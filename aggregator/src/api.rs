@@ -1,6 +1,9 @@
 //! The HTTP interface: SQL, named queries, traces and regions, each answer in the envelope
 //! that says how complete it is. What is asked is computed in `query` and `coverage`.
 
+// Nothing that came from outside may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing, clippy::string_slice)]
+
 mod accept;
 mod envelope;
 mod error;

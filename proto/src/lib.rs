@@ -4,6 +4,9 @@
 //! One schema serves the wire, the aggregator's memory and Parquet. This crate does no IO,
 //! spawns nothing and knows neither process.
 
+// Nothing that came from outside may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing, clippy::string_slice)]
+
 pub mod attributes;
 pub mod histogram;
 pub mod ids;

@@ -128,7 +128,9 @@ fn with_origin(batch: &RecordBatch, identity: &Identity) -> Result<RecordBatch, 
     let mut columns = batch.columns().to_vec();
     for (name, value) in ORIGIN_COLUMNS.into_iter().zip(values) {
         let index = batch.schema_ref().index_of(name)?;
-        columns[index] = constant(value, batch.num_rows())?;
+        if let Some(column) = columns.get_mut(index) {
+            *column = constant(value, batch.num_rows())?;
+        }
     }
     RecordBatch::try_new(batch.schema(), columns)
 }

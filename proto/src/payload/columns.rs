@@ -196,11 +196,8 @@ pub(super) fn write(
         DataType::Dictionary(_, _) => write_dictionary(out, column.as_dictionary::<Int32Type>()),
         DataType::List(_) => {
             let lists = column.as_list::<i32>();
-            let lengths = lists
-                .value_offsets()
-                .windows(2)
-                .map(|pair| i64::from(pair[1] - pair[0]));
-            integers::write(out, &lengths.collect::<Vec<_>>())?;
+            let lengths: Vec<i64> = lists.offsets().lengths().map(as_i64).collect();
+            integers::write(out, &lengths)?;
             write(out, &elements(lists), None)
         }
         DataType::Struct(_) => {
@@ -309,6 +306,10 @@ pub(super) fn read(
     }
 }
 
+fn as_i64(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
 fn count(rows: usize, nulls: Option<&NullBuffer>) -> usize {
     rows - nulls.map_or(0, NullBuffer::null_count)
 }
@@ -318,7 +319,9 @@ fn spread<T: Copy + Default>(values: Vec<T>, rows: usize, nulls: Option<&NullBuf
     let Some(nulls) = nulls else { return values };
     let mut spread = vec![T::default(); rows];
     for (index, value) in nulls.valid_indices().zip(values) {
-        spread[index] = value;
+        if let Some(place) = spread.get_mut(index) {
+            *place = value;
+        }
     }
     spread
 }

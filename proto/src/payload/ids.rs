@@ -46,7 +46,11 @@ pub(super) fn write(
         let hash = hash(id);
         let position = rows_seen.len();
         let before = u32::try_from(position).ok().and_then(|position| {
-            seen.replace(hash, position, |other| ids.value(rows_seen[other as usize]) == id)
+            seen.replace(hash, position, |other| {
+                rows_seen
+                    .get(other as usize)
+                    .is_some_and(|row| ids.value(*row) == id)
+            })
         });
         rows_seen.push(row);
         let elsewhere = || {

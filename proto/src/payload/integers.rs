@@ -19,10 +19,12 @@ pub(super) fn write(out: &mut Writer, values: &[i64]) -> Result<(), PayloadError
     let (least, most) = values.iter().fold((i64::MAX, i64::MIN), |(least, most), value| {
         (least.min(*value), most.max(*value))
     });
-    if values.is_empty() || least == most {
-        return planes(out, FROM_BASE, if values.is_empty() { 0 } else { least }, &[]);
+    let Some(&first) = values.first() else {
+        return planes(out, FROM_BASE, 0, &[]);
+    };
+    if least == most {
+        return planes(out, FROM_BASE, least, &[]);
     }
-    let first = values[0];
     let mut before = first;
     let mut coded: Vec<u64> = Vec::with_capacity(values.len());
     let (mut bits_from_base, mut bits_from_before) = (0_u64, 0_u64);

@@ -39,10 +39,11 @@ impl Positions {
         let start = usize::try_from(hash.wrapping_mul(SPREAD) >> self.shift).unwrap_or(0);
         for probe in 0..PROBES_MAX {
             let slot = (start + probe) & (self.slots.len() - 1);
-            let held = self.slots[slot];
-            if held == EMPTY {
-                return (Some(slot), None);
-            }
+            let held = match self.slots.get(slot) {
+                Some(&EMPTY) => return (Some(slot), None),
+                Some(&held) => held,
+                None => break,
+            };
             if is_same(held) {
                 return (Some(slot), Some(held));
             }

@@ -22,6 +22,7 @@ use super::streams::{Reader, Writer};
 use super::{integers, texts};
 use crate::schema;
 
+const UNKNOWN_KEY: PayloadError = PayloadError::Damaged("a shape with an unknown key");
 const TOO_MANY: PayloadError = PayloadError::Damaged("more entries than Arrow can count");
 
 /// Writes the entries of every row.
@@ -29,8 +30,9 @@ pub(super) fn write(out: &mut Writer, maps: &MapArray) -> Result<(), PayloadErro
     let keys = maps.keys().as_string::<i32>();
     let values = maps.values().as_string::<i32>();
     let mut sorted = Sorted::default();
-    for row in maps.value_offsets().windows(2) {
-        sorted.row(keys, index(row[0])..index(row[1]));
+    let ends = maps.value_offsets().iter().skip(1);
+    for (start, end) in maps.value_offsets().iter().zip(ends) {
+        sorted.row(keys, index(*start)..index(*end));
     }
     out.number(sorted.keys.len());
     for (key, _) in &sorted.keys {
@@ -84,9 +86,12 @@ impl<'a> Sorted<'a> {
                 .shapes
                 .get(self.last_shape)
                 .and_then(|shape| shape.get(place));
-            let found = like_last.filter(|index| self.keys[**index].0 == key).copied();
+            let is_same = |index: &&usize| self.keys.get(**index).is_some_and(|known| known.0 == key);
+            let found = like_last.filter(is_same).copied();
             let index = found.unwrap_or_else(|| self.key(key));
-            self.keys[index].1.push(entry);
+            if let Some((_, entries)) = self.keys.get_mut(index) {
+                entries.push(entry);
+            }
             self.shape.push(index);
         }
         if self.shapes.get(self.last_shape) != Some(&self.shape) {
@@ -106,7 +111,9 @@ impl<'a> Sorted<'a> {
         const KEYS_FOUND_MAX: usize = 4096;
         let known = &self.keys;
         let table = self.by_key.get_or_insert_with(|| Positions::new(KEYS_FOUND_MAX));
-        let (slot, found) = table.find(hash(key), |index| known[index as usize].0 == key);
+        let (slot, found) = table.find(hash(key), |index| {
+            known.get(index as usize).is_some_and(|known| known.0 == key)
+        });
         if let Some(found) = found {
             return found as usize;
         }
@@ -139,10 +146,9 @@ pub(super) fn read(
     // Two offsets and a bit for each.
     from.charge(entries * 8 + entries.div_ceil(8))?;
     let mut counts = vec![0_usize; keys.len()];
-    row_shapes
-        .iter()
-        .flat_map(|shape| shape.iter())
-        .for_each(|key| counts[*key] += 1);
+    for key in row_shapes.iter().flat_map(|shape| shape.iter()) {
+        *counts.get_mut(*key).ok_or(UNKNOWN_KEY)? += 1;
+    }
     let mut columns = Vec::with_capacity(keys.len());
     let mut key_bytes = 0_usize;
     for (key, count) in keys.iter().zip(counts) {
@@ -176,7 +182,7 @@ fn read_shapes(from: &mut Reader<'_>, keys: usize) -> Result<Vec<Vec<usize>>, Pa
         for _ in 0..from.number()? {
             let key = from.number()?;
             if key >= keys {
-                return Err(PayloadError::Damaged("a shape with an unknown key"));
+                return Err(UNKNOWN_KEY);
             }
             shape.push(key);
         }
@@ -218,7 +224,7 @@ fn interleave(
     let has_nulls = columns.iter().any(|column| column.nulls.is_some());
     let mut valid = Vec::with_capacity(if has_nulls { entries } else { 0 });
     for index in row_shapes.iter().flat_map(|shape| shape.iter()) {
-        let column = &mut columns[*index];
+        let column = columns.get_mut(*index).ok_or(UNKNOWN_KEY)?;
         keys.extend_from_slice(column.key);
         key_ends.push(keys.len());
         let value = column.next();

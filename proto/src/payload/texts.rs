@@ -43,11 +43,11 @@ fn write_rest(out: &mut Writer, values: &[&[u8]]) -> Result<(), PayloadError> {
     }
     if let Some(addresses) = all(values, ipv4) {
         out.byte(IPV4);
-        for index in 0..4 {
-            let plane: Vec<u8> = addresses.iter().map(|address| address[index]).collect();
-            out.stream(&plane)?;
-        }
-        return Ok(());
+        let plane = |octet: fn(&[u8; 4]) -> u8| addresses.iter().map(octet).collect::<Vec<u8>>();
+        out.stream(&plane(|[octet, _, _, _]| *octet))?;
+        out.stream(&plane(|[_, octet, _, _]| *octet))?;
+        out.stream(&plane(|[_, _, octet, _]| *octet))?;
+        return out.stream(&plane(|[_, _, _, octet]| *octet));
     }
     write_plain(out, values)
 }
@@ -108,7 +108,7 @@ fn pack(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn unpack(packed: &[u8], digits: usize) -> Vec<u8> {
-    let digit = |value: u8| DIGITS[usize::from(value & 15)];
+    let digit = |value: u8| DIGITS.get(usize::from(value & 15)).copied().unwrap_or_default();
     let mut text = Vec::with_capacity(packed.len() * 2);
     text.extend(packed.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]));
     text.truncate(digits);
@@ -163,7 +163,8 @@ pub(super) struct Texts {
 impl Texts {
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         let end = *self.ends.get(index)?;
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let start = index.checked_sub(1).and_then(|before| self.ends.get(before));
+        let start = start.copied().unwrap_or(0);
         self.data.get(start..end)
     }
 
@@ -283,7 +284,7 @@ fn read_ipv4(from: &mut Reader<'_>, count: usize) -> Result<Texts, PayloadError>
             if texts.data.len() > before {
                 texts.data.push(b'.');
             }
-            push_octet(&mut texts.data, plane[index]);
+            push_octet(&mut texts.data, plane.get(index).copied().unwrap_or_default());
         }
         from.charge(texts.data.len() - before)?;
         texts.ends.push(texts.data.len());

@@ -158,7 +158,8 @@ impl Inspection {
             self.reject(message, tag);
         }
         if std::ptr::eq(message, &raw const LOG_RECORD) {
-            self.times[usize::from(tag >> 3 != 1)] = value;
+            let [time, observed] = &mut self.times;
+            *(if tag >> 3 == 1 { time } else { observed }) = value;
         }
     }
 

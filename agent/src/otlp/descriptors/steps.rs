@@ -41,6 +41,10 @@ pub struct Steps {
 
 impl Steps {
     /// The steps of a message with these fields.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "evaluated while compiling, which a panic fails"
+    )]
     pub(super) const fn of(fields: &'static [FieldSpec]) -> Self {
         let mut short = [Step::Refuse; SHORT_TAGS];
         // Tags below 8 have the number 0, which is refused.

@@ -29,22 +29,28 @@ impl Interner {
         let hash = xxh3_64_with_seed(value, *SEED);
         let mut slot = self.place(hash);
         while let Some(index) = self.held(slot) {
-            if self.hashes[index] == hash && is_same(index) {
+            if self.hashes.get(index) == Some(&hash) && is_same(index) {
                 return (index, false);
             }
             slot = (slot + 1) & (self.slots.len() - 1);
         }
         let index = self.hashes.len();
-        // Fewer values than rows, which are far below 2^32.
-        self.slots[slot] = u32::try_from(index).unwrap_or(EMPTY);
+        self.set(slot, index);
         self.hashes.push(hash);
         (index, true)
     }
 
     fn held(&self, slot: usize) -> Option<usize> {
-        match self.slots[slot] {
-            EMPTY => None,
-            index => usize::try_from(index).ok(),
+        match self.slots.get(slot) {
+            None | Some(&EMPTY) => None,
+            Some(&index) => usize::try_from(index).ok(),
+        }
+    }
+
+    fn set(&mut self, slot: usize, index: usize) {
+        if let Some(place) = self.slots.get_mut(slot) {
+            // Fewer values than rows, which are far below 2^32.
+            *place = u32::try_from(index).unwrap_or(EMPTY);
         }
     }
 
@@ -55,13 +61,15 @@ impl Interner {
     fn grow(&mut self) {
         let slots = (self.slots.len() * 2).max(SLOTS_MIN);
         self.slots = vec![EMPTY; slots];
-        for index in 0..self.hashes.len() {
-            let mut slot = self.place(self.hashes[index]);
+        let hashes = std::mem::take(&mut self.hashes);
+        for (index, hash) in hashes.iter().enumerate() {
+            let mut slot = self.place(*hash);
             while self.held(slot).is_some() {
                 slot = (slot + 1) & (slots - 1);
             }
-            self.slots[slot] = u32::try_from(index).unwrap_or(EMPTY);
+            self.set(slot, index);
         }
+        self.hashes = hashes;
     }
 }
 

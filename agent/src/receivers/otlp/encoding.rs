@@ -136,7 +136,7 @@ fn copy(encoding: Encoding, decoder: &mut impl Read, output: &mut Buffer) -> Res
         if count == 0 {
             return Ok(());
         }
-        output.extend(&scratch[..count])?;
+        output.extend(scratch.get(..count).unwrap_or_default())?;
     }
 }
 
@@ -153,7 +153,7 @@ fn inflate(input: &[u8], output: &mut Buffer) -> Result<(), DecompressError> {
             .decompress(rest, &mut scratch, FlushDecompress::None)
             .map_err(|error| Encoding::Deflate.corrupt(error.into()))?;
         let written = usize::try_from(decoder.total_out() - out_before).unwrap_or_default();
-        output.extend(&scratch[..written])?;
+        output.extend(scratch.get(..written).unwrap_or_default())?;
         if status == Status::StreamEnd {
             return trailing(
                 Encoding::Deflate,
