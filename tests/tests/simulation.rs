@@ -8,10 +8,14 @@ use system_tests::simulation::driver::Entropy;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_simulate");
 const SEEDS: u64 = 6;
+/// A seed that once failed: power loss took the signs of life of a spool that no aggregator knew.
+const OF_A_FORGOTTEN_LIFE: u64 = 65;
 
 #[test]
 fn no_invariant_is_violated_under_faults() -> Result<()> {
-    let failed = Entropy::build()?.run_all(Path::new(PROGRAM), 1, SEEDS, 2)?;
+    let entropy = Entropy::build()?;
+    let mut failed = entropy.run_all(Path::new(PROGRAM), 1, SEEDS, 2)?;
+    failed.extend(entropy.run_all(Path::new(PROGRAM), OF_A_FORGOTTEN_LIFE, 1, 1)?);
     let failed: Vec<String> = failed
         .iter()
         .map(|report| format!("SEED={}: {}", report.seed, report.why()))

@@ -56,7 +56,8 @@ pub(super) struct Sign {
 }
 
 /// The file `alive`: two slots written in turn, so that one is always whole. It is not
-/// synced: a sign that power loss took makes the gap that is reported longer, never shorter.
+/// synced: a sign that power loss took makes the gap that is reported longer, never shorter, and
+/// where it took all of them the last record stands for them.
 pub(super) struct Alive {
     file: Arc<dyn DiskFile>,
     /// How many signs were written: the slot is its parity, the greater is the newer.

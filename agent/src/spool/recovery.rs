@@ -29,7 +29,8 @@ const CLOCK_AHEAD_MAX_NANOS: u64 = 3_600_000_000_000;
 /// What was found when the spool was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// The last sign of life before this start; 0 for a new spool.
+    /// The last sign of life before this start, the last record if no other is left; 0 if there
+    /// is none, as in a new spool.
     pub last_alive_unix_nanos: u64,
     /// Whether the last process closed the spool.
     pub clean: bool,
@@ -93,7 +94,11 @@ pub(super) fn open(
     let frames = segments.frames;
     let mut found = segments.found;
     found.next_seq = found.next_seq.max(sign.next_seq);
-    found.recovery.last_alive_unix_nanos = sign.unix_nanos;
+    found.recovery.last_alive_unix_nanos = match sign.unix_nanos {
+        // Power loss takes signs that were never synced. A spool with records is not a new one.
+        0 => found.last_received,
+        signed => signed,
+    };
     found.recovery.clean = sign.clean;
 
     let cursors = marks::read_cursors(&**disk, &cursors_dir, exporters)

@@ -388,6 +388,18 @@ fn a_clean_end_is_told_from_a_crash() {
     assert!(!bench.shared().recovery.clean);
 }
 
+#[test]
+fn a_spool_whose_signs_of_life_were_lost_is_not_a_new_one_while_it_has_records() {
+    let mut bench = Bench::new(|_| {});
+    assert_eq!(bench.shared().recovery.last_alive_unix_nanos, 0);
+    bench.append(spans(b"1")).expect("room");
+    bench.hand.advance(Duration::from_secs(9));
+    bench.append(spans(b"2")).expect("room");
+    bench.crash(Some(0));
+    assert_eq!(bench.seqs(), [1, 2]);
+    assert_eq!(bench.shared().recovery.last_alive_unix_nanos, START + 9 * SECOND);
+}
+
 fn real(dir: &Path) -> SpoolConfig {
     SpoolConfig {
         linger: Duration::from_millis(1),

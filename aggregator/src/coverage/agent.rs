@@ -162,14 +162,16 @@ impl Agent {
         if record.started == hello.started_unix_nanos {
             return;
         }
-        record.started = hello.started_unix_nanos;
+        let is_known = std::mem::replace(&mut record.started, hello.started_unix_nanos) != 0;
         let started = self.by_our_clock(hello.started_unix_nanos).min(now);
-        if hello.last_alive_unix_nanos == 0 {
+        let (from, to) = if hello.last_alive_unix_nanos == 0 && !is_known {
             // A new spool: before it was made, there was nothing to deliver.
             self.record.watermark = self.record.watermark.or(Some(started));
             return;
-        }
-        let (from, to) = if hello.last_alive_unix_nanos > hello.started_unix_nanos {
+        } else if hello.last_alive_unix_nanos == 0 {
+            // The sign of life is lost: it lived when it was heard, and nobody knows how long after.
+            (last_seen, started)
+        } else if hello.last_alive_unix_nanos > hello.started_unix_nanos {
             // Its clock was set back meanwhile: nobody knows for how long it did not run.
             (last_seen, now)
         } else {
@@ -400,4 +402,32 @@ fn write_id<S: Serializer>(id: &AgentId, serializer: S) -> Result<S::Ok, S::Erro
 fn read_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AgentId, D::Error> {
     let text = String::deserialize(deserializer)?;
     AgentId::parse(&text).ok_or_else(|| serde::de::Error::custom("not an agent's identity"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn an_agent_that_lost_its_sign_of_life_was_absent_since_it_was_last_heard() {
+        let hello = |started: u64, now: u64| Hello {
+            started_unix_nanos: started * SECOND,
+            now_unix_nanos: now * SECOND,
+            ..Hello::default()
+        };
+        let mut agent = Agent::new(AgentId::random());
+        agent.hello(&hello(90, 100), 100 * SECOND);
+        assert_eq!(agent.record.watermark, Some(90 * SECOND), "a new spool");
+        assert_eq!(agent.record.gaps, []);
+        agent.heard(200 * SECOND);
+        agent.hello(&hello(390, 400), 400 * SECOND);
+        let absence = Gap {
+            from: 200 * SECOND,
+            to: 390 * SECOND,
+            reason: "not running".to_owned(),
+        };
+        assert_eq!(agent.record.gaps, [absence]);
+    }
 }

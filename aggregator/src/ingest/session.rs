@@ -84,11 +84,13 @@ async fn greet(shared: &Arc<Shared>, inbound: &mut Messages, answers: &Answers) 
     let first = tokio::time::timeout(HELLO_WITHIN, inbound.next())
         .await
         .map_err(|_| Status::deadline_exceeded("no Hello within ten seconds"))??;
-    let Some(agent_message::Kind::Hello(hello)) = first.and_then(|first| first.message.kind) else {
+    let came = Instant::now();
+    let Some(agent_message::Kind::Hello(mut hello)) = first.and_then(|first| first.message.kind) else {
         return Err(Status::failed_precondition("a stream begins with Hello"));
     };
     let identity = identity(&hello)?;
     let books = books(shared, identity.agent, &hello).await?;
+    grown_old(&mut hello, came.elapsed());
     let (number, superseded) = shared.enter(identity.agent);
     let progress = books
         .iter()
@@ -166,6 +168,15 @@ fn later(message: String) -> Status {
         .metadata_mut()
         .insert("grpc-retry-pushback-ms", MetadataValue::from(RETRY_PUSHBACK_MS));
     status
+}
+
+/// The agent's clock went on while this side waited for the log: it must not look slow by that,
+/// or its times would be taken for later ones.
+fn grown_old(hello: &mut Hello, by: Duration) {
+    if hello.now_unix_nanos != 0 {
+        let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        hello.now_unix_nanos = hello.now_unix_nanos.saturating_add(by);
+    }
 }
 
 fn identity(hello: &Hello) -> Result<Identity, Status> {
@@ -442,4 +453,22 @@ fn on_wire(lane: Lane) -> i32 {
 
 fn replaced() -> Status {
     Status::aborted("the agent opened a newer stream")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_does_not_look_slow_because_its_hello_waited_for_the_log() {
+        let mut hello = Hello {
+            now_unix_nanos: 5,
+            ..Hello::default()
+        };
+        grown_old(&mut hello, Duration::from_nanos(7));
+        assert_eq!(hello.now_unix_nanos, 12);
+        let mut without_a_clock = Hello::default();
+        grown_old(&mut without_a_clock, Duration::from_nanos(7));
+        assert_eq!(without_a_clock.now_unix_nanos, 0);
+    }
 }

@@ -186,7 +186,8 @@ fn complete_is_complete(
     });
     if let Some((id, sent)) = hidden {
         let how = format!(
-            "machine {machine} says that r{agent} is complete to {complete_to}, and lacks {id:02x?}: {sent:?}"
+            "machine {machine} says that r{agent} is complete to {complete_to} but for {:?}, and lacks {id:02x?}: {sent:?}",
+            region.gaps
         );
         world.events.violated("complete_is_complete", how);
     }
