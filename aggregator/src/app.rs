@@ -294,7 +294,7 @@ async fn open(store: &Store, registry: &Registry, stop: &CancellationToken) -> b
     loop {
         let opened = async {
             store.open_tables().await?;
-            registry.exchange().await
+            registry.learn().await
         };
         let outcome = tokio::select! {
             () = stop.cancelled() => return false,
@@ -320,10 +320,12 @@ async fn keep_registry(store: Store, registry: Registry, stop: CancellationToken
         return Ok(());
     }
     tracing::info!("the store is open");
+    let mut rounds = tokio::time::interval(EXCHANGE);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let stopping = tokio::select! {
             () = stop.cancelled() => true,
-            () = tokio::time::sleep(EXCHANGE) => false,
+            _ = rounds.tick() => false,
         };
         let outcome = if stopping {
             registry.write().await

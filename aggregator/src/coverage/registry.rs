@@ -66,14 +66,21 @@ impl Registry {
 
     /// Learns what others know, then tells what is known here.
     pub async fn exchange(&self) -> Result<(), RegistryError> {
-        let (stale, agents) = self.read().await?;
-        self.store.refresh().await?;
-        self.coverage.learn(agents);
+        let stale = self.learn().await?;
         self.write().await?;
         for name in stale {
             self.store.delete_beside(&name).await?;
         }
         Ok(())
+    }
+
+    /// Learns what others told, and writes nothing: a store without room is read all the same.
+    /// Answers the names of what nobody keeps up any more, which may go after a write.
+    pub async fn learn(&self) -> Result<Vec<String>, RegistryError> {
+        let (stale, agents) = self.read().await?;
+        self.store.refresh().await?;
+        self.coverage.learn(agents);
+        Ok(stale)
     }
 
     /// Tells what is known here.
