@@ -147,23 +147,72 @@ def rotel():
     return path
 
 
-def libfaketime():
-    """Sets the clock of one process; from Debian's package, unpacked and not installed."""
-    folder = CACHE / "libfaketime"
+def debian_package(name):
+    """A Debian package, unpacked into the cache and not installed; answers the folder."""
+    folder = CACHE / name
     marker = folder / "installed"
     if not marker.exists():
         if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-            raise Unavailable("libfaketime is taken from Debian's or Ubuntu's packages")
-        say("unpacking libfaketime (seconds)")
+            raise Unavailable(f"{name} is taken from Debian's or Ubuntu's packages")
+        say(f"unpacking {name} (seconds)")
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        run(["apt-get", "download", "libfaketime"], "apt-get download libfaketime", cwd=folder)
-        package, = folder.glob("libfaketime_*.deb")
+        run(["apt-get", "download", name], f"apt-get download {name}", cwd=folder)
+        package, = folder.glob(f"{name}_*.deb")
         run(["dpkg-deb", "-x", package.name, "."], "dpkg-deb", cwd=folder)
         marker.write_text(package.name)
-    for library in folder.glob("usr/lib/*/faketime/libfaketimeMT.so.1"):
+    return folder
+
+
+def libfaketime():
+    """Sets the clock of one process."""
+    for library in debian_package("libfaketime").glob("usr/lib/*/faketime/libfaketimeMT.so.1"):
         return library
     raise Unavailable("libfaketime's package has no libfaketimeMT.so.1")
+
+
+def iproute2(program):
+    """`ip` or `tc`: the machine's, or the one of Debian's package."""
+    if found := shutil.which(program):
+        return found
+    for path in debian_package("iproute2").glob(f"**/*bin/{program}"):
+        return path
+    raise Unavailable(f"iproute2's package has no {program}")
+
+
+def in_namespace(*commands):
+    """Runs commands beside a network namespace whose name is put for NAME."""
+    ip, name = str(iproute2("ip")), f"meridian-{os.getpid()}"
+    run([ip, "netns", "add", name], "making a network namespace (as root it works)")
+    try:
+        for command in commands:
+            text = " ".join(command)
+            run([part.replace("NAME", name) for part in command], text)
+    finally:
+        run([ip, "netns", "del", name], "ip netns del")
+
+
+def network_namespaces():
+    """The program that makes the networks of the tests, where it may."""
+    ip = iproute2("ip")
+    in_namespace([str(ip), "-n", "NAME", "link", "add", "north", "type", "veth", "peer", "name", "south"],
+                 [str(ip), "-n", "NAME", "rule", "add", "to", "198.18.0.1", "blackhole"])
+    return ip
+
+
+def netem():
+    """The program that makes a network slow and lossy, where the kernel can."""
+    tc = iproute2("tc")
+    in_namespace([str(tc), "-n", "NAME", "qdisc", "add", "dev", "lo", "root", "netem", "loss", "5%"])
+    return tc
+
+
+def tmpfs():
+    """The program that mounts the small disks of the tests, where it may."""
+    with tempfile.TemporaryDirectory() as folder:
+        run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], "mounting a tmpfs (as root it works)")
+        run(["umount", folder], "umount")
+    return shutil.which("mount")
 
 
 def cargo_deny():
@@ -198,7 +247,8 @@ def write_peers(required, optional):
 def install_for_tests():
     write_peers({"python": str(python_environment())},
                 [("telemetrygen", telemetrygen), ("otelcol", collector), ("minio", minio),
-                 ("libfaketime", libfaketime)])
+                 ("libfaketime", libfaketime), ("tmpfs", tmpfs),
+                 ("ip", network_namespaces), ("tc", lambda: iproute2("tc")), ("netem", netem)])
 
 
 def install_for_benchmark():

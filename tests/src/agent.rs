@@ -1,7 +1,7 @@
 //! A real agent process with a generated configuration, which survives its crashes: the
 //! spool and the ports stay.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use anyhow::{Result, ensure};
 use crate::lab::Lab;
 use crate::ledger::ledger_balances;
 use crate::metrics::Metrics;
-use crate::ports::free_address;
+use crate::ports::free_port;
 use crate::process::Process;
 use crate::wait::eventually;
 
@@ -35,6 +35,10 @@ pub struct AgentSpec {
     pub exporter: String,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
+    /// Where it listens.
+    pub host: IpAddr,
+    /// A command that goes before its own.
+    pub launcher: Vec<String>,
 }
 
 impl AgentSpec {
@@ -48,6 +52,8 @@ impl AgentSpec {
             spool: String::new(),
             exporter: String::new(),
             environment: Vec::new(),
+            host: Ipv4Addr::LOCALHOST.into(),
+            launcher: Vec::new(),
         }
     }
 
@@ -115,6 +121,7 @@ pub struct Agent {
 impl Agent {
     /// Writes the configuration, starts the process and waits until it is ready.
     pub async fn start(lab: &Arc<Lab>, spec: AgentSpec) -> Result<Self> {
+        let free_address = || SocketAddr::new(spec.host, free_port());
         let ports = Ports {
             grpc: free_address(),
             http: free_address(),
@@ -200,7 +207,15 @@ impl Agent {
 }
 
 fn launch(lab: &Lab, spec: &AgentSpec, config: &std::path::Path) -> Result<Process> {
-    let mut command = Command::new(Process::binary("meridian-agent")?);
+    let binary = Process::binary("meridian-agent")?;
+    let mut command = match spec.launcher.split_first() {
+        Some((program, arguments)) => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary);
+            command
+        }
+        None => Command::new(binary),
+    };
     command.arg("--config").arg(config);
     command.envs(spec.environment.iter().map(|(key, value)| (key, value)));
     Process::start(&spec.name, &mut command, &lab.path(&format!("{}.log", spec.name)))

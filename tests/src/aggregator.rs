@@ -1,7 +1,7 @@
 //! A real aggregator process with a generated configuration, which survives its crashes: the
 //! store and the ports stay.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::agent::{more, ready};
 use crate::answers::Answers;
 use crate::lab::Lab;
 use crate::metrics::Metrics;
-use crate::ports::free_address;
+use crate::ports::{free_address, free_port};
 use crate::process::Process;
 
 /// What an aggregator is told.
@@ -32,6 +32,8 @@ pub struct AggregatorSpec {
     pub more: String,
     /// Environment variables, such as credentials of an object store.
     pub environment: Vec<(String, String)>,
+    /// Where it listens for agents.
+    pub ingest_host: IpAddr,
 }
 
 impl AggregatorSpec {
@@ -45,6 +47,7 @@ impl AggregatorSpec {
             store_more: String::new(),
             more: String::new(),
             environment: Vec::new(),
+            ingest_host: Ipv4Addr::LOCALHOST.into(),
         }
     }
 
@@ -92,7 +95,8 @@ impl Aggregator {
 
     /// The same without waiting.
     pub fn begin(lab: &Arc<Lab>, spec: AggregatorSpec) -> Result<Self> {
-        let (ingest, http) = (free_address(), free_address());
+        let ingest = SocketAddr::new(spec.ingest_host, free_port());
+        let http = free_address();
         let store_url = match spec.store_url.as_str() {
             "" => format!("file://{}", lab.path(&format!("{}.store", spec.name)).display()),
             url => url.to_owned(),
@@ -112,8 +116,14 @@ impl Aggregator {
 
     /// Starts the process again, after it was killed or has ended.
     pub async fn restart(&mut self) -> Result<()> {
-        self.process = launch(&self.lab, &self.spec, &self.config)?;
+        self.begin_again()?;
         self.ready().await
+    }
+
+    /// The same without waiting.
+    pub fn begin_again(&mut self) -> Result<()> {
+        self.process = launch(&self.lab, &self.spec, &self.config)?;
+        Ok(())
     }
 
     /// Where agents connect.

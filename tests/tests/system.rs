@@ -9,12 +9,14 @@ mod system {
     mod clock;
     mod crash;
     mod damage;
+    mod full_disk;
     mod hostile_sql;
     mod ledger;
     mod lossless;
     mod maintenance;
     mod memory;
     mod outage;
+    mod partition;
     mod peers;
     mod s3;
     mod s3_credentials;

@@ -32,7 +32,7 @@ fn an_aggregator_that_is_gone_for_a_minute_costs_nothing() {
 }
 
 /// A request of about 64 KiB with one span.
-fn big_request() -> Vec<u8> {
+pub(super) fn big_request() -> Vec<u8> {
     let mut span = otlp::span("big");
     let noise: String = (0..4096)
         .map(|_| uuid::Uuid::new_v4().to_string().split_off(20))
@@ -91,7 +91,8 @@ fn a_full_spool_refuses_with_a_hint_and_recovers_by_itself() {
     });
 }
 
-async fn refused_over_grpc(agent: &Agent) -> Result<()> {
+/// A span over gRPC is refused with the time of the next try.
+pub(super) async fn refused_over_grpc(agent: &Agent) -> Result<()> {
     let outcome = otlp::export_spans_grpc(agent.grpc(), &big_request()).await?;
     let status = outcome.err().context("accepted by a full spool")?;
     ensure!(status.code() == tonic::Code::ResourceExhausted, "{status:?}");

@@ -23,7 +23,8 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(40);
 /// How long an agent is away in these tests.
 const ABSENCE: Duration = Duration::from_secs(30);
 
-async fn is_ok(answers: &Answers, region: &str) -> Result<()> {
+/// The region reports, and all of it is there.
+pub(super) async fn is_ok(answers: &Answers, region: &str) -> Result<()> {
     eventually(SETTLED_WITHIN, &format!("{region} is ok"), || async {
         let entry = answers.region(region).await?;
         ensure!(entry["state"] == "ok", "{entry}");
@@ -34,7 +35,7 @@ async fn is_ok(answers: &Answers, region: &str) -> Result<()> {
 }
 
 /// Nothing that is silent counts for more than a half, or is complete after its last word.
-async fn is_silent(answers: &Answers, region: &str, expected: u64) -> Result<()> {
+pub(super) async fn is_silent(answers: &Answers, region: &str, expected: u64) -> Result<()> {
     eventually(TOLD_WITHIN, &format!("{region} is silent"), || async {
         let answer = answers.get("/api/v1/regions").await?;
         let entry = system_tests::answers::region_of(&answer, region)?;
