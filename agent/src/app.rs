@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use meridian_runtime::admin::{self, Check};
 use meridian_runtime::clock::Clock;
+use meridian_runtime::http::ListenerMetrics;
 use meridian_runtime::net::{Listener, Network};
 use meridian_runtime::shutdown::Shutdown;
 use meridian_runtime::tasks::Tasks;
@@ -50,6 +51,7 @@ pub struct Agent {
     exporters: Vec<(String, Aggregator)>,
     admin: Listener,
     admin_router: axum::Router,
+    admin_metrics: ListenerMetrics,
     addresses: Addresses,
     receivers_ready: Check,
 }
@@ -142,7 +144,8 @@ impl Agent {
             stop_exporters: Stopper::default(),
             stop_admin: CancellationToken::new(),
         };
-        let admin = admin::serve(self.admin, self.admin_router, running.stop_admin.clone());
+        let stop_admin = running.stop_admin.clone();
+        let admin = admin::serve(self.admin, self.admin_router, self.admin_metrics, stop_admin);
         running.background.spawn("admin", admin);
         let alive = show_life(self.spool, self.clock, self.stalls);
         running.background.spawn("alive", alive);

@@ -16,7 +16,7 @@ use meridian_proto::signal::Signal;
 use meridian_runtime::admin::{self, Check, Health};
 use meridian_runtime::backoff::Backoff;
 use meridian_runtime::clock::Clock;
-use meridian_runtime::http;
+use meridian_runtime::http::{self, ConnectionMetrics};
 use meridian_runtime::metrics::{self, IntGaugeVec, Registry as Metrics};
 use meridian_runtime::net::{Listener, Network};
 use meridian_runtime::shutdown::Shutdown;
@@ -72,7 +72,8 @@ pub struct Aggregator {
     stop_ingest: CancellationToken,
     ingest_listener: Listener,
     http_listener: Listener,
-    http: http::Options,
+    connections: http::Limits,
+    metrics: ConnectionMetrics,
     router: Router,
     store_check: Check,
     agents_by_state: IntGaugeVec,
@@ -149,6 +150,7 @@ impl Aggregator {
             clock.clone(),
             config.limits.query,
         )?;
+        let connection_metrics = ConnectionMetrics::new(&metrics, "meridian_aggregator")?;
         let router = api::router(ApiState { engine }).merge(admin::router(metrics, health));
         Ok(Self {
             clock,
@@ -159,10 +161,8 @@ impl Aggregator {
             stop_ingest,
             ingest_listener,
             http_listener,
-            http: http::Options {
-                max_connections: config.limits.connections_max,
-                ..http::Options::default()
-            },
+            connections: config.limits.connections,
+            metrics: connection_metrics,
             router,
             store_check,
             agents_by_state,
@@ -200,11 +200,18 @@ impl Aggregator {
             "maintenance",
             self.store.clone().maintain(self.stop_ingest.clone()),
         );
-        streams.spawn("ingest", self.ingest.serve(self.ingest_listener));
-        others.spawn(
-            "http",
-            http::serve(self.http_listener, self.router, self.http, stop_others.clone()),
-        );
+        let (ingest_metrics, metrics) = (self.metrics.listener("ingest"), self.metrics.listener("http"));
+        let serving = self
+            .ingest
+            .serve(self.ingest_listener, self.connections, ingest_metrics);
+        streams.spawn("ingest", serving);
+        let options = http::Options {
+            limits: self.connections,
+            metrics,
+            ..http::Options::default()
+        };
+        let serving = http::serve(self.http_listener, self.router, options, stop_others.clone());
+        others.spawn("http", serving);
         let watch = watch(
             self.coverage,
             self.store.clone(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use meridian_proto::signal::Signal;
 use meridian_runtime::config::{ConfigError, Document, HttpUrl, Section};
+use meridian_runtime::http;
 use meridian_runtime::units::ByteSize;
 use url::Url;
 
@@ -149,8 +150,8 @@ pub struct Limits {
     pub query: query::Limits,
     /// For agents.
     pub ingest: ingest::Limits,
-    /// HTTP connections at the same time; more wait.
-    pub connections_max: usize,
+    /// Connections, of HTTP; those of agents have the same, but for how many they are.
+    pub connections: http::Limits,
 }
 
 impl Config {
@@ -302,11 +303,8 @@ fn limits(mut section: Section<'_>) -> Limits {
             ..default
         },
         ingest,
-        connections_max: section.optional("connections", 1024),
+        connections: http::Limits::read(&mut section, "connections"),
     };
-    if limits.connections_max == 0 {
-        section.fault("connections", "is zero");
-    }
     if limits.query.multiplied_batch_rows == 0 {
         section.fault("multiplied_batch_rows", "is zero");
     }

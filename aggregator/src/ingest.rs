@@ -2,7 +2,6 @@
 //! its rows are committed. Rows are decoded and checked here, and kept by the store.
 
 mod budget;
-mod connections;
 mod messages;
 mod metrics;
 mod rows;
@@ -15,11 +14,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::Request;
 use futures::Stream;
 use meridian_proto::ids::AgentId;
 use meridian_proto::stream::aggregator_server::{Aggregator, AggregatorServer};
 use meridian_proto::stream::{AgentMessage, AggregatorMessage};
 use meridian_runtime::clock::Clock;
+use meridian_runtime::http::{Limits as ConnectionLimits, ListenerMetrics, Options, serve};
 use meridian_runtime::net::Listener;
 use meridian_runtime::tasks::{self, Task};
 use parking_lot::Mutex;
@@ -27,16 +29,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
-use tonic::server::NamedService;
-use tonic::transport::Server;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Response, Status, Streaming};
 use tower::Service;
 
 use crate::coverage::Coverage;
 use crate::store::Store;
 
 use budget::Budget;
-use connections::Connections;
 use messages::Messages;
 pub use metrics::IngestMetrics;
 
@@ -65,9 +64,6 @@ impl Default for Limits {
 /// Acknowledgements that wait for an agent to read them.
 const ACKS_MAX: usize = 16;
 const KEEPALIVE: Duration = Duration::from_secs(10);
-const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
-/// An agent has one; a proxy before several agents may put theirs on one connection.
-const STREAMS_OF_CONNECTION_MAX: u32 = 64;
 
 /// What ingest works with.
 #[derive(Debug, Clone)]
@@ -121,24 +117,32 @@ impl Ingest {
         }))
     }
 
-    /// Serves agents until `stop` is cancelled and their streams have ended.
-    pub async fn serve(self, listener: Listener) -> Result<(), tonic::transport::Error> {
-        let stop = self.0.stop.clone();
-        let window = self.0.budget.window_bytes;
-        let connections = Connections::new(listener, self.0.budget.connections_max);
-        Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE))
-            .initial_stream_window_size(window)
-            .initial_connection_window_size(window)
-            .max_concurrent_streams(STREAMS_OF_CONNECTION_MAX)
-            .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
-            .add_service(Door {
-                shared: Arc::clone(&self.0),
-                server: AggregatorServer::new(self),
-            })
-            .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
-            .await
+    /// Serves agents until `stop` is cancelled and their streams have ended. How many connections
+    /// there may be follows from the memory: each may hold a window of unread bytes.
+    pub async fn serve(
+        self,
+        listener: Listener,
+        limits: ConnectionLimits,
+        metrics: ListenerMetrics,
+    ) -> Result<(), Infallible> {
+        let (stop, shared) = (self.0.stop.clone(), Arc::clone(&self.0));
+        let options = Options {
+            limits: ConnectionLimits {
+                max_connections: shared.budget.connections_max,
+                ..limits
+            },
+            metrics,
+            window_bytes: Some(shared.budget.window_bytes),
+            keep_alive: KEEPALIVE,
+            only_http2: true,
+            bodies_are_streams: true,
+            ..Options::default()
+        };
+        let door = Door {
+            shared,
+            server: AggregatorServer::new(self),
+        };
+        serve(listener, Router::new().fallback_service(door), options, stop).await
     }
 }
 
@@ -201,11 +205,7 @@ struct Door {
     server: AggregatorServer<Ingest>,
 }
 
-impl NamedService for Door {
-    const NAME: &'static str = <AggregatorServer<Ingest> as NamedService>::NAME;
-}
-
-impl Service<http::Request<Body>> for Door {
+impl Service<Request> for Door {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = <AggregatorServer<Ingest> as Service<http::Request<Body>>>::Future;
@@ -214,9 +214,9 @@ impl Service<http::Request<Body>> for Door {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        let messages = Messages::new(body, &self.shared.budget);
+        let messages = Messages::new(Body::new(body), &self.shared.budget);
         head.extensions
             .insert(Inbound(Arc::new(Mutex::new(Some(messages)))));
         self.server.call(http::Request::from_parts(head, Body::empty()))
@@ -227,7 +227,10 @@ impl Service<http::Request<Body>> for Door {
 impl Aggregator for Ingest {
     type DeliverStream = Answers;
 
-    async fn deliver(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Answers>, Status> {
+    async fn deliver(
+        &self,
+        request: tonic::Request<Streaming<AgentMessage>>,
+    ) -> Result<Response<Answers>, Status> {
         let place = self.0.place()?;
         let messages = request
             .extensions()

@@ -80,9 +80,14 @@ pub fn router(registry: Registry, health: Health) -> Router {
 pub async fn serve(
     listener: Listener,
     router: Router,
+    metrics: http::ListenerMetrics,
     shutdown: CancellationToken,
 ) -> Result<(), Infallible> {
-    http::serve(listener, router, http::Options::default(), shutdown).await
+    let options = http::Options {
+        metrics,
+        ..http::Options::default()
+    };
+    http::serve(listener, router, options, shutdown).await
 }
 
 async fn readyz(State(health): State<Health>) -> Response {

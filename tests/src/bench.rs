@@ -8,6 +8,7 @@ mod agents;
 pub mod client;
 pub mod content;
 mod freshness;
+mod hostile;
 mod ingest;
 mod machine;
 pub mod options;

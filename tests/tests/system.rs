@@ -10,6 +10,7 @@ mod system {
     mod crash;
     mod damage;
     mod full_disk;
+    mod hostile_otlp;
     mod hostile_sql;
     mod ledger;
     mod lossless;
@@ -21,5 +22,6 @@ mod system {
     mod s3;
     mod s3_credentials;
     mod silence;
+    mod slow_and_lying;
     mod stores;
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use meridian_runtime::admin::{self, Health};
 use meridian_runtime::clock::Clock;
+use meridian_runtime::http::ConnectionMetrics;
 use meridian_runtime::metrics::{self, Registry};
 use meridian_runtime::tasks;
 use meridian_runtime::units::ByteSize;
@@ -37,6 +38,7 @@ impl Agent {
         let (spool_check, receivers_check) = (health.check("spool"), health.check("receivers"));
         metrics::register_process(&registry, &clock)?;
         let ledger = Ledger::new(&registry)?;
+        let connections = ConnectionMetrics::new(&registry, "meridian_agent")?;
         let spool = open_spool(&config, disk, clock).await?;
         let clock = spool.clock().clone();
         let last_alive = spool.recovery().last_alive_unix_nanos;
@@ -53,6 +55,7 @@ impl Agent {
             &network,
             Arc::new(spool.clone()),
             ledger.clone(),
+            connections.clone(),
         )
         .await?;
         let context = aggregator::Context {
@@ -86,6 +89,7 @@ impl Agent {
             exporters,
             admin,
             admin_router: admin::router(registry, health),
+            admin_metrics: connections.listener("admin"),
             addresses,
             receivers_ready: receivers_check,
         })

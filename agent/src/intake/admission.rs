@@ -18,17 +18,28 @@ const ADOPTED_BYTES_MIN: usize = 32 * 1024;
 /// What the read buffer of a connection may hold around bytes that are adopted from it.
 const AROUND_ADOPTED_BYTES: usize = 64 * 1024;
 
-/// A budget of bytes, shared by all requests of a receiver.
+/// A budget of bytes, shared by all requests of a receiver, or of one of its connections.
 #[derive(Debug)]
 pub struct Admission {
     bytes_max: usize,
     bytes_used: AtomicUsize,
+    /// The budget that this one is a part of.
+    whole: Option<Arc<Admission>>,
 }
 
 /// The budget is used up at this moment; the request may be retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the memory for requests in flight is used up")]
-pub struct MemoryFull;
+pub enum MemoryFull {
+    /// That of all requests.
+    #[error("the memory for requests in flight is used up")]
+    OfAll,
+    /// That of one connection's requests.
+    #[error(
+        "the memory for the requests in flight of this connection is used up \
+         (receivers.otlp.max_connection_memory)"
+    )]
+    OfConnection,
+}
 
 /// Why a buffer could not take more bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +61,16 @@ impl Admission {
         Arc::new(Self {
             bytes_max,
             bytes_used: AtomicUsize::new(0),
+            whole: None,
+        })
+    }
+
+    /// A part of a budget: at most `bytes_max` bytes of what all parts share.
+    pub fn within(whole: &Arc<Self>, bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            bytes_max,
+            bytes_used: AtomicUsize::new(0),
+            whole: Some(Arc::clone(whole)),
         })
     }
 
@@ -63,12 +84,23 @@ impl Admission {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
                 used.checked_add(bytes).filter(|sum| *sum <= self.bytes_max)
             })
-            .map(drop)
-            .map_err(|_| MemoryFull)
+            .map_err(|_| match self.whole {
+                Some(_) => MemoryFull::OfConnection,
+                None => MemoryFull::OfAll,
+            })?;
+        match &self.whole {
+            None => Ok(()),
+            Some(whole) => whole.take(bytes).inspect_err(|_| {
+                self.bytes_used.fetch_sub(bytes, Ordering::Relaxed);
+            }),
+        }
     }
 
     fn give_back(&self, bytes: usize) {
         self.bytes_used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.give_back(bytes);
+        }
     }
 }
 
@@ -242,7 +274,8 @@ mod tests {
         let mut refused = 0;
         for _ in 0..64 {
             for buffer in &mut buffers {
-                refused += usize::from(buffer.extend(&[0; 1_000]) == Err(Overflow::MemoryFull(MemoryFull)));
+                refused +=
+                    usize::from(buffer.extend(&[0; 1_000]) == Err(Overflow::MemoryFull(MemoryFull::OfAll)));
                 assert!(admission.bytes_used() <= 1_000_000);
             }
         }
@@ -266,9 +299,30 @@ mod tests {
         assert_eq!(buffer.as_slice().as_ptr(), bytes.as_ptr(), "not copied");
         assert!(admission.bytes_used() > 150_000);
         let full = Buffer::adopt(&admission, bytes.slice(..50_000));
-        assert_eq!(full.map(drop), Err(MemoryFull));
+        assert_eq!(full.map(drop), Err(MemoryFull::OfAll));
         drop(buffer.into_bytes());
         assert_eq!(admission.bytes_used(), 0);
+    }
+
+    #[test]
+    fn a_part_of_a_budget_is_bounded_by_itself_and_by_the_whole() {
+        let whole = Admission::new(100_000);
+        let parts = [
+            Admission::within(&whole, 60_000),
+            Admission::within(&whole, 60_000),
+        ];
+        let [mut first, mut second] = parts.each_ref().map(Reservation::empty);
+        assert_eq!(first.grow(60_001), Err(MemoryFull::OfConnection));
+        first.grow(60_000).expect("room");
+        assert_eq!(second.grow(60_000), Err(MemoryFull::OfAll));
+        assert_eq!(
+            parts[1].bytes_used(),
+            0,
+            "what the whole refused is not taken from the part"
+        );
+        second.grow(40_000).expect("room");
+        drop((first, second));
+        assert_eq!((whole.bytes_used(), parts[0].bytes_used()), (0, 0));
     }
 
     #[test]

@@ -22,9 +22,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use meridian_runtime::http::{Options, serve};
+use meridian_runtime::http::{ConnectionMetrics, Options, PerConnection, serve};
 use meridian_runtime::net::{Listener, Network};
 use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
@@ -41,9 +40,6 @@ use door::Door;
 
 /// The value of the label `receiver`.
 const NAME: &str = "otlp";
-/// Longer than the idle timeout of a load balancer in front of us (60 s on AWS), so that it is
-/// never we who close a connection that it is about to use.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// A usual request fits into one frame.
 const FRAME_BYTES_MAX: u32 = 64 * 1024;
 
@@ -62,6 +58,7 @@ pub struct OtlpReceiver {
     http: Bound,
     door: Door,
     config: OtlpConfig,
+    metrics: ConnectionMetrics,
 }
 
 struct Bound {
@@ -76,6 +73,7 @@ impl OtlpReceiver {
         network: &Network,
         store: Arc<dyn Store>,
         ledger: Ledger,
+        metrics: ConnectionMetrics,
     ) -> Result<Self, BindError> {
         let workers = Workers::per_core();
         let door = Door {
@@ -83,13 +81,13 @@ impl OtlpReceiver {
             admission: Admission::new(config.memory_max),
             workers,
             request_bytes_max: config.max_request_bytes,
-            body_timeout: config.body_timeout,
         };
         Ok(Self {
             grpc: Bound::new("gRPC", network, config.grpc).await?,
             http: Bound::new("HTTP", network, config.http).await?,
             door,
             config,
+            metrics,
         })
     }
 
@@ -111,12 +109,14 @@ impl OtlpReceiver {
     /// Serves until `shutdown` is cancelled and every request in flight is answered.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
         tracing::info!(grpc = %self.grpc.address, http = %self.http.address, "receiving OTLP");
-        let options = Options {
-            max_connections: self.config.max_connections,
-            header_timeout: HEADER_TIMEOUT,
+        let options = |listener| Options {
+            limits: self.config.connections,
+            metrics: self.metrics.listener(listener),
             max_frame_bytes: FRAME_BYTES_MAX,
+            per_connection: Some(self.share_of_connection()),
             ..Options::default()
         };
+        let (grpc_options, http_options) = (options("otlp_grpc"), options("otlp_http"));
         let mut reporter = HealthReporter::new();
         for service in grpc::SERVICES {
             reporter.set_service_status(service, ServingStatus::Serving).await;
@@ -124,10 +124,18 @@ impl OtlpReceiver {
         let health = HealthServer::new(HealthService::from_health_reporter(reporter.clone()));
         let grpc = grpc::router(self.door.clone(), health);
         let http = http::router(self.door, &self.config.cors_allowed_origins);
-        let serving_grpc = serve(self.grpc.listener, grpc, options, shutdown.clone());
-        let serving_http = serve(self.http.listener, http, options, shutdown.clone());
+        let serving_grpc = serve(self.grpc.listener, grpc, grpc_options, shutdown.clone());
+        let serving_http = serve(self.http.listener, http, http_options, shutdown.clone());
         tokio::try_join!(serving_grpc, serving_http, end_health(&mut reporter, shutdown))?;
         Ok(())
+    }
+
+    /// Each connection has a part of the memory, which its requests draw from.
+    fn share_of_connection(&self) -> PerConnection {
+        let (all, bytes_max) = (self.admission(), self.config.max_connection_memory);
+        PerConnection(Arc::new(move |extensions| {
+            extensions.insert(Admission::within(&all, bytes_max));
+        }))
     }
 }
 

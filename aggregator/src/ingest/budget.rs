@@ -40,7 +40,7 @@ pub(super) struct Budget {
     pub(super) message_bytes_max: usize,
     /// What a connection may have received and nobody has read.
     pub(super) window_bytes: u32,
-    /// Connections at the same time; more wait in the kernel's backlog.
+    /// Connections at the same time.
     pub(super) connections_max: usize,
 }
 

@@ -56,7 +56,8 @@ async fn serve(limits: Limits) -> Served {
     let (committing, until) = (store.clone(), stop.clone());
     let tasks = vec![
         tasks::spawn("ingest", async move {
-            ingest.serve(listener.into()).await.expect("serves")
+            let serving = ingest.serve(listener.into(), Default::default(), Default::default());
+            serving.await.unwrap_or_else(|never| match never {})
         }),
         tasks::spawn("commit", async move {
             committing.run(Signal::Spans, until).await.expect("runs");

@@ -19,6 +19,7 @@ pub const HELP: &str = "bench [OPTION …] [PART …]        all parts if none i
   freshness    from a span's end until SQL sees it, at 20,000 spans per second
   queries      answers from ten million stored spans, beside DuckDB
   outage       the aggregator away, and the catch-up
+  hostile      OTLP that is meant to hurt, beside Rotel and the Collector
 
   --items N        items at full speed per round, fewer for slow peers   (1000000)
   --rounds N       rounds of each part with peers                              (3)

@@ -10,14 +10,14 @@ use meridian_proto::signal::Signal;
 use crate::bench::machine::Machine;
 use crate::bench::options::{HELP, Options};
 use crate::bench::report::{Part, Report};
-use crate::bench::{agents, freshness, ingest, outage, progress, queries, say};
+use crate::bench::{agents, freshness, hostile, ingest, outage, progress, queries, say};
 use crate::otlp::now_unix_nanos;
 use crate::process::build_folder;
 
 type Measure = fn(&Options) -> Part;
 
-/// The parts; those that only repeat a part of another are left out of a whole run.
-const PARTS: [(&str, bool, Measure); 10] = [
+/// The parts; those that repeat a part of another, or measure no cost, are left out of a whole run.
+const PARTS: [(&str, bool, Measure); 11] = [
     ("spans", true, |options| {
         agents::beside_peers("spans", Signal::Spans, options)
     }),
@@ -34,6 +34,7 @@ const PARTS: [(&str, bool, Measure); 10] = [
     ("freshness", true, freshness::part),
     ("queries", true, queries::part),
     ("outage", true, outage::part),
+    ("hostile", false, hostile::part),
 ];
 
 /// Reads the arguments, measures, prints the tables and the path of the JSON.

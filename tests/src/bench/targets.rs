@@ -120,6 +120,8 @@ impl Kind {
 pub struct Target {
     /// Where it takes OTLP over gRPC.
     pub grpc: SocketAddr,
+    /// Where it takes OTLP over HTTP.
+    pub http: SocketAddr,
     /// What its far side has received.
     pub delivered: Arc<Delivered>,
     running: Running,
@@ -136,17 +138,17 @@ impl Target {
     pub async fn start(lab: &Arc<Lab>, kind: Kind) -> Result<Option<Self>> {
         let mut serving = JoinSet::new();
         let delivered = Arc::new(Delivered::default());
-        let (grpc, running) = if kind.is_ours() {
+        let (grpc, http, running) = if kind.is_ours() {
             let sink = match kind {
                 Kind::AgentFull => free_address(),
                 _ => row_sink::listen(&mut serving, Arc::clone(&delivered)),
             };
             let agent = Agent::start(lab, kind.spec(sink)).await?;
-            (agent.grpc(), Running::Agent(Box::new(agent)))
+            (agent.grpc(), agent.http(), Running::Agent(Box::new(agent)))
         } else {
             let sink = otlp_sink::listen(&mut serving, Arc::clone(&delivered)).await?;
-            let grpc = free_address();
-            let Some(mut command) = command(lab, kind, grpc, sink)? else {
+            let (grpc, http) = (free_address(), free_address());
+            let Some(mut command) = command(lab, kind, [grpc, http], sink)? else {
                 return Ok(None);
             };
             let process = Process::start(kind.name(), &mut command, &lab.path("peer.log"))?;
@@ -154,10 +156,11 @@ impl Target {
                 TcpStream::connect(grpc).await.context("it does not listen")
             })
             .await?;
-            (grpc, Running::Peer(process))
+            (grpc, http, Running::Peer(process))
         };
         Ok(Some(Self {
             grpc,
+            http,
             delivered,
             running,
             _serving: serving,
@@ -173,7 +176,12 @@ impl Target {
     }
 }
 
-fn command(lab: &Lab, kind: Kind, grpc: SocketAddr, sink: SocketAddr) -> Result<Option<Command>> {
+fn command(
+    lab: &Lab,
+    kind: Kind,
+    [grpc, http]: [SocketAddr; 2],
+    sink: SocketAddr,
+) -> Result<Option<Command>> {
     let Some(path) = kind.binary()? else {
         return Ok(None);
     };
@@ -181,20 +189,24 @@ fn command(lab: &Lab, kind: Kind, grpc: SocketAddr, sink: SocketAddr) -> Result<
     if kind == Kind::Rotel {
         command.arg("start");
         command.arg(format!("--otlp-grpc-endpoint={grpc}"));
-        command.arg(format!("--otlp-http-endpoint={}", free_address()));
+        command.arg(format!("--otlp-http-endpoint={http}"));
         command.arg(format!("--otlp-exporter-endpoint=http://{sink}"));
         command.arg("--otlp-exporter-compression=gzip");
     } else {
         let is_durable = kind == Kind::CollectorDurable;
         let queue = lab.path("queue");
         std::fs::create_dir_all(&queue)?;
-        let yaml = collector_yaml(grpc, sink, is_durable.then(|| queue.display().to_string()));
+        let yaml = collector_yaml(
+            [grpc, http],
+            sink,
+            is_durable.then(|| queue.display().to_string()),
+        );
         command.arg("--config").arg(lab.write("collector.yaml", &yaml)?);
     }
     Ok(Some(command))
 }
 
-fn collector_yaml(grpc: SocketAddr, sink: SocketAddr, queue: Option<String>) -> String {
+fn collector_yaml([grpc, http]: [SocketAddr; 2], sink: SocketAddr, queue: Option<String>) -> String {
     let (storage, extensions, service) = match queue {
         None => ("", String::new(), ""),
         Some(folder) => (
@@ -205,7 +217,8 @@ fn collector_yaml(grpc: SocketAddr, sink: SocketAddr, queue: Option<String>) -> 
     };
     let pipeline = "{ receivers: [otlp], exporters: [otlp_grpc] }";
     format!(
-        "receivers: {{ otlp: {{ protocols: {{ grpc: {{ endpoint: \"{grpc}\" }} }} }} }}\n\
+        "receivers: {{ otlp: {{ protocols: {{ grpc: {{ endpoint: \"{grpc}\" }}, \
+         http: {{ endpoint: \"{http}\" }} }} }} }}\n\
          exporters:\n  otlp_grpc:\n    endpoint: \"{sink}\"\n    tls: {{ insecure: true }}\n\
          \x20   compression: gzip\n    sending_queue: {{ block_on_overflow: true{storage} }}\n\
          {extensions}service:\n{service}\

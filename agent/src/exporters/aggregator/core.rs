@@ -117,6 +117,11 @@ impl Core {
         self.built[lane.index()] = Some(Box::new(built));
     }
 
+    /// Whether more than this was acknowledged already.
+    pub fn is_below_confirmed(&self, track: Track, seq: u64) -> bool {
+        self.flow.is_below_confirmed(track, seq)
+    }
+
     /// The aggregator has committed.
     pub fn on_ack(&mut self, track: Track, seq: u64, now: Instant) -> Result<Option<Move>, NotSent> {
         self.flow.ack(track, seq, now)

@@ -216,6 +216,11 @@ impl Flow {
         lane.pass_skipped(track)
     }
 
+    /// Whether more than this was acknowledged already.
+    pub fn is_below_confirmed(&self, track: Track, seq: u64) -> bool {
+        seq < self.lanes[track.index()].confirmed
+    }
+
     /// The aggregator has committed the lane up to `seq`. An old acknowledgement says nothing
     /// new; one of what was not sent is a fault of the peer.
     pub fn ack(&mut self, track: Track, seq: u64, now: Instant) -> Result<Option<Move>, NotSent> {

@@ -59,6 +59,8 @@ pub struct Session<'a> {
     /// Reads them; away while a read runs.
     reader: Option<Reader>,
     work: Option<Task<Work>>,
+    /// That an acknowledgement went back is told once.
+    went_back: bool,
 }
 
 /// What a thread has done.
@@ -104,6 +106,7 @@ impl<'a> Session<'a> {
             // The first message: what is late must be known before a watermark passes it.
             is_heartbeat_due: true,
             work: None,
+            went_back: false,
         }
     }
 
@@ -206,6 +209,14 @@ impl<'a> Session<'a> {
             return Ok(());
         };
         let track = Track { lane, signal };
+        if self.delivery.core.is_below_confirmed(track, ack.committed_seq)
+            && !std::mem::replace(&mut self.went_back, true)
+        {
+            tracing::warn!(
+                exporter = self.delivery.metrics().1, %signal, committed_seq = ack.committed_seq,
+                "the aggregator acknowledges less than it had acknowledged; that is ignored"
+            );
+        }
         if let Some(moved) = self.delivery.core.on_ack(track, ack.committed_seq, now())? {
             self.delivery.apply(moved);
         }

@@ -1,47 +1,27 @@
-//! Reads a request's body, chunk by chunk, under a deadline for the whole of it.
-//!
-//! A client that sends a byte per second would otherwise hold its memory for ever. What happens
-//! with the bytes is the protocol's business.
+//! Reads a request's body, chunk by chunk. What happens with the bytes is the protocol's
+//! business; that they arrive in time is the server's.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout_at};
+use meridian_runtime::http::SlowBody;
 
 use super::fault::Fault;
 
-/// A request's body that must arrive before its deadline.
-pub struct TimedBody {
-    body: Body,
-    limit: Duration,
-    deadline: Instant,
-}
+/// A request's body.
+pub struct Chunks(pub Body);
 
-impl TimedBody {
-    /// The clock starts now.
-    pub fn new(body: Body, limit: Duration) -> Self {
-        Self {
-            body,
-            limit,
-            deadline: Instant::now() + limit,
-        }
-    }
-
+impl Chunks {
     /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         loop {
-            let frame = timeout_at(self.deadline, self.body.frame())
-                .await
-                .map_err(|_| Fault::SlowBody { limit: self.limit })?;
-            match frame.transpose().map_err(Fault::BodyBroken)? {
-                None => return Ok(None),
-                Some(frame) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
-                    }
-                }
+            let Some(frame) = self.0.frame().await else {
+                return Ok(None);
+            };
+            if let Ok(data) = frame.map_err(fault_of)?.into_data() {
+                return Ok(Some(data));
             }
         }
     }
@@ -49,14 +29,27 @@ impl TimedBody {
     /// Reads on and forgets, at most `bytes_max` bytes for at most `limit`: a client in HTTP/1
     /// sees an early answer only when it could send its body.
     pub async fn discard(mut self, bytes_max: usize, limit: Duration) {
-        self.limit = limit;
-        self.deadline = Instant::now() + limit;
-        let mut rest = bytes_max;
-        while let Ok(Some(chunk)) = self.next().await {
-            let Some(less) = rest.checked_sub(chunk.len()) else {
-                return;
-            };
-            rest = less;
-        }
+        let reading = async {
+            let mut rest = bytes_max;
+            while let Ok(Some(chunk)) = self.next().await {
+                let Some(less) = rest.checked_sub(chunk.len()) else {
+                    return;
+                };
+                rest = less;
+            }
+        };
+        // Whether it was all of it makes no difference.
+        tokio::time::timeout(limit, reading).await.ok();
     }
+}
+
+fn fault_of(error: axum::Error) -> Fault {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(cause) = source {
+        if let Some(slow) = cause.downcast_ref::<SlowBody>() {
+            return Fault::SlowBody(*slow);
+        }
+        source = cause.source();
+    }
+    Fault::BodyBroken(error)
 }

@@ -1,9 +1,9 @@
 //! The configuration of the OTLP receiver: every limit is a key with its default beside it.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use meridian_runtime::config::Section;
+use meridian_runtime::http::Limits;
 use meridian_runtime::units::ByteSize;
 
 /// The section `receivers.otlp`.
@@ -19,10 +19,11 @@ pub struct OtlpConfig {
     pub max_request_items: u32,
     /// The most that all requests in flight may have together.
     pub memory_max: usize,
-    /// How long the body of a request may take to arrive.
-    pub body_timeout: Duration,
-    /// Connections that each listener serves at once.
-    pub max_connections: usize,
+    /// The most that those of one connection may have together, so that one client cannot take
+    /// what is there for all.
+    pub max_connection_memory: usize,
+    /// What the connections of each listener may take.
+    pub connections: Limits,
     /// Origins that browsers may send from; none by default.
     pub cors_allowed_origins: Vec<String>,
 }
@@ -35,8 +36,8 @@ impl Default for OtlpConfig {
             max_request_bytes: 16 << 20,
             max_request_items: 100_000,
             memory_max: 128 << 20,
-            body_timeout: Duration::from_secs(30),
-            max_connections: 1024,
+            max_connection_memory: 64 << 20,
+            connections: Limits::default(),
             cors_allowed_origins: Vec::new(),
         }
     }
@@ -46,14 +47,16 @@ impl OtlpConfig {
     /// Reads the section; faults are recorded in its document.
     pub fn read(mut section: Section<'_>) -> Self {
         let default = Self::default();
+        let memory_max = read_bytes(&mut section, "memory_max", default.memory_max);
+        let of_connection = default.max_connection_memory.min(memory_max);
         let config = Self {
             grpc: section.optional("grpc", default.grpc),
             http: section.optional("http", default.http),
             max_request_bytes: read_bytes(&mut section, "max_request_bytes", default.max_request_bytes),
             max_request_items: section.optional("max_request_items", default.max_request_items),
-            memory_max: read_bytes(&mut section, "memory_max", default.memory_max),
-            body_timeout: section.optional("body_timeout", default.body_timeout),
-            max_connections: section.optional("max_connections", default.max_connections),
+            memory_max,
+            max_connection_memory: read_bytes(&mut section, "max_connection_memory", of_connection),
+            connections: Limits::read(&mut section, "max_connections"),
             cors_allowed_origins: section.list("cors_allowed_origins"),
         };
         config.validate(&section);
@@ -74,16 +77,16 @@ impl OtlpConfig {
         if self.max_request_items == 0 {
             section.fault("max_request_items", "must be at least 1");
         }
-        if self.memory_max / 2 < self.max_request_bytes {
-            let message = "must be at least twice max_request_bytes: a compressed request is there \
-                as it was sent and decompressed";
-            section.fault("memory_max", message);
-        }
-        if self.body_timeout.is_zero() {
-            section.fault("body_timeout", "must be longer than 0s");
-        }
-        if self.max_connections == 0 {
-            section.fault("max_connections", "must be at least 1");
+        let sizes = [
+            ("memory_max", self.memory_max),
+            ("max_connection_memory", self.max_connection_memory),
+        ];
+        for (key, bytes) in sizes {
+            if bytes / 2 < self.max_request_bytes {
+                let message = "must be at least twice max_request_bytes: a compressed request is there \
+                    as it was sent and decompressed";
+                section.fault(key, message);
+            }
         }
     }
 }
@@ -96,6 +99,8 @@ fn read_bytes(section: &mut Section<'_>, key: &str, default: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use meridian_runtime::config::Document;
 
     fn read(text: &str) -> Result<OtlpConfig, String> {
@@ -112,15 +117,23 @@ mod tests {
     #[test]
     fn every_limit_is_a_key() {
         let text = "otlp:\n  grpc: 127.0.0.1:1\n  http: 127.0.0.1:2\n  max_request_bytes: 1MiB\n  max_request_items: 7\n  memory_max: 8MiB\n  \
-            body_timeout: 5s\n  max_connections: 3\n  cors_allowed_origins: [\"https://a.example\"]\n";
+            max_connection_memory: 4MiB\n  max_connections: 3\n  max_connection_streams: 4\n  max_header_bytes: 2KiB\n  \
+            idle_timeout: 6s\n  body_timeout: 5s\n  min_body_rate: 1MiB\n  cors_allowed_origins: [\"https://a.example\"]\n";
         let expected = OtlpConfig {
             grpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 2)),
             max_request_bytes: 1 << 20,
             max_request_items: 7,
             memory_max: 8 << 20,
-            body_timeout: Duration::from_secs(5),
-            max_connections: 3,
+            max_connection_memory: 4 << 20,
+            connections: Limits {
+                max_connections: 3,
+                max_connection_streams: 4,
+                max_header_bytes: 2 << 10,
+                idle_timeout: Duration::from_secs(6),
+                body_timeout: Duration::from_secs(5),
+                min_body_rate: 1 << 20,
+            },
             cors_allowed_origins: vec!["https://a.example".to_owned()],
         };
         assert_eq!(read(text), Ok(expected));

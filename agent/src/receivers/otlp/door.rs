@@ -4,8 +4,8 @@
 //! A request's memory stays reserved until nobody holds its bytes. This module does no IO.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use http::Extensions;
 use meridian_proto::signal::Signal;
 
 use super::encoding::{DecompressError, Encoding};
@@ -38,11 +38,17 @@ pub struct Door {
     pub workers: Workers,
     /// The most that a request may have, as sent and decompressed.
     pub request_bytes_max: usize,
-    /// How long a body may take to arrive.
-    pub body_timeout: Duration,
 }
 
 impl Door {
+    /// The same for the requests of one connection, which has a share of the memory.
+    pub fn of_connection(mut self, extensions: &Extensions) -> Self {
+        if let Some(share) = extensions.get::<Arc<Admission>>() {
+            self.admission = Arc::clone(share);
+        }
+        self
+    }
+
     /// An empty buffer for a request's body.
     pub fn buffer(&self) -> Buffer {
         self.buffer_up_to(self.request_bytes_max)

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use meridian_runtime::http::SlowBody;
 use meridian_runtime::tasks::TaskError;
 
 use super::encoding::{DecompressError, Encoding};
@@ -44,11 +45,8 @@ pub enum Fault {
     #[error(transparent)]
     MemoryFull(#[from] MemoryFull),
     /// The client was too slow.
-    #[error("the request did not arrive within {} s (receivers.otlp.body_timeout)", limit.as_secs_f64())]
-    SlowBody {
-        /// The limit.
-        limit: Duration,
-    },
+    #[error("{0}: too slow (receivers.otlp.body_timeout, min_body_rate)")]
+    SlowBody(SlowBody),
     /// The connection or the stream broke while the body was read.
     #[error("the request's body ended early")]
     BodyBroken(#[source] axum::Error),
@@ -109,7 +107,7 @@ impl Fault {
     pub fn code(&self) -> Code {
         match self {
             Self::TooLarge { .. } | Self::MemoryFull(_) => Code::ResourceExhausted,
-            Self::SlowBody { .. } => Code::DeadlineExceeded,
+            Self::SlowBody(_) => Code::DeadlineExceeded,
             Self::BodyBroken(_) => Code::Cancelled,
             Self::UnknownEncoding { .. } => Code::Unimplemented,
             Self::Frame(_) | Self::Corrupt { .. } | Self::ByteOrderMark | Self::Json(_) => {
@@ -132,7 +130,7 @@ impl Fault {
     pub fn http_status(&self) -> StatusCode {
         match self {
             Self::UnknownEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::SlowBody { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
             _ => match (self.code(), self.retry()) {
                 (Code::ResourceExhausted, Some(_)) => StatusCode::TOO_MANY_REQUESTS,
                 (Code::ResourceExhausted, None) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -156,8 +154,9 @@ impl Fault {
     pub fn reason(&self) -> Option<&'static str> {
         match self {
             Self::TooLarge { .. } => Some("too_large"),
-            Self::MemoryFull(_) => Some("memory_full"),
-            Self::SlowBody { .. } => Some("slow_body"),
+            Self::MemoryFull(MemoryFull::OfAll) => Some("memory_full"),
+            Self::MemoryFull(MemoryFull::OfConnection) => Some("connection_memory_full"),
+            Self::SlowBody(_) => Some("slow_body"),
             Self::BodyBroken(_) => Some("body_broken"),
             Self::Frame(_) => Some("malformed"),
             Self::UnknownEncoding { .. } => Some("unknown_encoding"),

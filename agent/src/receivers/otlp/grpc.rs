@@ -25,7 +25,7 @@ use tower::ServiceExt;
 pub use frame::FrameError;
 use frame::{Framing, Message};
 
-use super::body::TimedBody;
+use super::body::Chunks;
 use super::door::{Door, Format};
 use super::encoding::Encoding;
 use super::fault::Fault;
@@ -91,21 +91,21 @@ impl Grpc {
 
     async fn accept(&self, signal: Signal, request: Request) -> Result<Accepted, Fault> {
         let (head, body) = request.into_parts();
-        let message = self.read(body).await?;
+        let door = self.door.clone().of_connection(&head.extensions);
+        let message = read(&door, body).await?;
         let encoding = encoding_of(&head.headers, message.compressed)?;
-        self.door
-            .submit(signal, message.body, encoding, Format::Protobuf)
+        door.submit(signal, message.body, encoding, Format::Protobuf)
             .await
     }
+}
 
-    async fn read(&self, body: Body) -> Result<Message, Fault> {
-        let mut body = TimedBody::new(body, self.door.body_timeout);
-        let mut framing = Framing::new(&self.door);
-        while let Some(chunk) = body.next().await? {
-            framing.push(chunk)?;
-        }
-        framing.finish()
+async fn read(door: &Door, body: Body) -> Result<Message, Fault> {
+    let mut body = Chunks(body);
+    let mut framing = Framing::new(door);
+    while let Some(chunk) = body.next().await? {
+        framing.push(chunk)?;
     }
+    framing.finish()
 }
 
 fn signal_of(path: &str) -> Option<Signal> {

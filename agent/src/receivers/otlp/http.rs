@@ -23,7 +23,7 @@ use http::{HeaderMap, Version};
 use http_body::Body as _;
 use meridian_proto::signal::Signal;
 
-use super::body::TimedBody;
+use super::body::Chunks;
 use super::door::{Door, Format};
 use super::fault::Fault;
 use crate::intake::Accepted;
@@ -70,6 +70,7 @@ async fn answer(door: Door, signal: Signal, request: Request) -> Response {
 
 async fn export(door: &Door, signal: Signal, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    let door = &door.clone().of_connection(&parts.extensions);
     let Some(format) = head::format_of(&parts.headers) else {
         door.intake.count_refused(signal, "content_type");
         return reply::unsupported_content_type();
@@ -93,7 +94,7 @@ async fn accept(
     can_discard: bool,
 ) -> Result<Accepted, Fault> {
     let announced = body.size_hint().lower();
-    let mut body = TimedBody::new(body, door.body_timeout);
+    let mut body = Chunks(body);
     let read = async {
         let head = Head::read(headers, announced, door.request_bytes_max)?;
         let mut buffer = door.buffer();
@@ -105,7 +106,7 @@ async fn accept(
     match read.await {
         Ok((head, buffer)) => door.submit(signal, buffer, head.encoding, format).await,
         Err(fault) => {
-            if can_discard && !matches!(fault, Fault::SlowBody { .. } | Fault::BodyBroken(_)) {
+            if can_discard && !matches!(fault, Fault::SlowBody(_) | Fault::BodyBroken(_)) {
                 body.discard(DISCARD_BYTES_MAX, DISCARD_TIMEOUT).await;
             }
             Err(fault)

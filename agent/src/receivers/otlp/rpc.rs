@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_retry_hint_is_a_retry_info_in_both_encodings() {
-        let status = Status::of(&Fault::MemoryFull(MemoryFull));
+        let status = Status::of(&Fault::MemoryFull(MemoryFull::OfAll));
         assert_eq!(status.code, 8);
         let info = RetryInfo::decode(status.details[0].value.as_slice()).expect("RetryInfo");
         assert_eq!(info.retry_delay.map(|delay| delay.seconds), Some(1));

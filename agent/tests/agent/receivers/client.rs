@@ -167,6 +167,7 @@ pub fn small_limits() -> OtlpConfig {
     OtlpConfig {
         max_request_bytes: 1 << 20,
         memory_max: 2 << 20,
+        max_connection_memory: 2 << 20,
         ..OtlpConfig::default()
     }
 }

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use http::Method;
 use meridian_agent::receivers::otlp::OtlpConfig;
 use meridian_proto::signal::Signal;
+use meridian_runtime::http::Limits;
 use prost::Message;
 
 use super::client::{JSON, PROTOBUF, chunked, framed, http_path, request, small_limits, stalled};
@@ -88,10 +89,17 @@ async fn bombs_are_cut_at_the_limit() {
     rig.memory_is_free().await;
 }
 
+fn body_within(body_timeout: Duration) -> Limits {
+    Limits {
+        body_timeout,
+        ..Limits::default()
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_given_up_and_frees_its_memory() {
     let rig = Rig::with(OtlpConfig {
-        body_timeout: Duration::from_millis(50),
+        connections: body_within(Duration::from_millis(50)),
         ..small_limits()
     })
     .await;
@@ -113,7 +121,7 @@ async fn a_body_that_does_not_arrive_is_given_up_and_frees_its_memory() {
 #[tokio::test]
 async fn many_slow_bodies_stay_within_the_memory_and_the_rest_is_told_to_come_back() {
     let rig = Rig::with(OtlpConfig {
-        body_timeout: Duration::from_secs(2),
+        connections: body_within(Duration::from_secs(2)),
         ..small_limits()
     })
     .await;

@@ -12,6 +12,7 @@ use meridian_agent::intake::admission::Admission;
 use meridian_agent::ledger::Ledger;
 use meridian_agent::receivers::otlp::{OtlpConfig, OtlpReceiver};
 use meridian_agent::spool::{AppendError, Appended, NewRecord, Spool};
+use meridian_runtime::http::ConnectionMetrics;
 use meridian_runtime::net::Network;
 use meridian_runtime::tasks::{self, Task};
 use parking_lot::Mutex;
@@ -113,7 +114,8 @@ impl Rig {
         };
         let registry = Registry::new();
         let ledger = Ledger::new(&registry).expect("a new registry");
-        let receiver = OtlpReceiver::bind(config, &Network::System, store, ledger).await;
+        let connections = ConnectionMetrics::new(&registry, "meridian_agent").expect("a new registry");
+        let receiver = OtlpReceiver::bind(config, &Network::System, store, ledger, connections).await;
         let receiver = receiver.expect("free ports");
         let (grpc, http) = (Client(receiver.grpc_address()), Client(receiver.http_address()));
         let (admission, shutdown) = (receiver.admission(), CancellationToken::new());

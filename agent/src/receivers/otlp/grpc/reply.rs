@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_trailers_only_with_its_details() {
-        let response = failure(&Fault::MemoryFull(MemoryFull));
+        let response = failure(&Fault::MemoryFull(MemoryFull::OfAll));
         let headers = response.headers();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(headers["grpc-status"], "8");
