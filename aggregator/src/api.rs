@@ -5,6 +5,7 @@
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
 mod accept;
+mod body;
 mod envelope;
 mod error;
 mod openapi;
@@ -15,14 +16,10 @@ mod traces;
 mod window;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
 
 use crate::query::Engine;
 use error::ApiError;
-
-/// The most bytes of a request's body: a statement and its parameters.
-const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// What the handlers share; clones share it.
 #[derive(Debug, Clone)]
@@ -39,7 +36,6 @@ pub fn router(state: ApiState) -> Router {
     router
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(state)
 }
 

@@ -283,7 +283,7 @@ fn coverage(mut section: Section<'_>) -> CoverageConfig {
 fn limits(mut section: Section<'_>) -> Limits {
     let ingest = ingest_limits(&mut section);
     let default = query::Limits::default();
-    let limits = Limits {
+    let mut limits = Limits {
         query: query::Limits {
             query_memory_bytes: bytes(&mut section, "query_memory", default.query_memory_bytes),
             file_cache_bytes: bytes(&mut section, "query_file_cache", default.file_cache_bytes),
@@ -305,6 +305,7 @@ fn limits(mut section: Section<'_>) -> Limits {
         ingest,
         connections: http::Limits::read(&mut section, "connections"),
     };
+    limits.query.process_memory_bytes = bytes(&mut section, "process_memory", process_memory(&limits));
     if limits.query.multiplied_batch_rows == 0 {
         section.fault("multiplied_batch_rows", "is zero");
     }
@@ -313,6 +314,21 @@ fn limits(mut section: Section<'_>) -> Limits {
     }
     section.finish();
     limits
+}
+
+/// All that has a limit of its own, twice what was received for commits on their way, and room.
+fn process_memory(limits: &Limits) -> usize {
+    const ROOM: usize = 1536 * MIB;
+    let query = &limits.query;
+    let ingest = limits.ingest.memory_bytes.saturating_mul(2);
+    [
+        query.query_memory_bytes,
+        query.file_cache_bytes,
+        query.answers_memory_bytes,
+        ingest,
+    ]
+    .into_iter()
+    .fold(ROOM, usize::saturating_add)
 }
 
 /// The memory has parts: what does not fit into one is a fault, and defaults are made to fit.

@@ -51,7 +51,8 @@ use crate::coverage::{Coverage, Report, Status, Window};
 use crate::store::Store;
 use explain::Context;
 use files::FileCache;
-use gate::interrupt;
+use gate::account::{Account, Entry, Watch};
+use gate::{batches, interrupt};
 use reader::OpenFiles;
 use render::{AnswersMemory, Cut};
 use run::Workers;
@@ -107,8 +108,23 @@ struct Inner {
     files: FileCache,
     workers: Workers,
     running: Arc<Semaphore>,
+    watch: Watch,
     answers: AnswersMemory,
     limits: Limits,
+}
+
+/// A query's place among those that run. It is kept by what the query still does.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _entry: Entry,
+}
+
+/// What planning must know of one query.
+struct Run {
+    account: Arc<Account>,
+    rows_max: usize,
+    /// Cancelled when nobody waits any more.
+    ended: CancellationToken,
 }
 
 /// A planned statement, ready to run.
@@ -141,6 +157,7 @@ impl Engine {
             files: FileCache::new(source.object_store(), limits.file_cache_bytes),
             workers: Workers::start(&limits)?,
             running: Arc::new(Semaphore::new(limits.queries_max)),
+            watch: Watch::start(limits.process_memory_bytes)?,
             answers: AnswersMemory::new(limits.answers_memory_bytes),
             source,
             limits,
@@ -170,28 +187,43 @@ impl Engine {
             return Err(QueryError::Store { reason });
         }
         let limit = self.0.limits.query_timeout;
-        tokio::time::timeout(limit, self.ask_around_damage(question))
-            .await
-            .unwrap_or(Err(QueryError::Timeout { limit }))
-            .map_err(|error| self.0.of_the_store(error))
+        let account = Account::new(Arc::clone(self.0.sessions.memory()));
+        let answer = tokio::time::timeout(limit, self.ask_around_damage(question, &account));
+        let answer = tokio::select! {
+            answer = answer => answer.unwrap_or(Err(QueryError::Timeout { limit })),
+            () = account.overgrown() => Err(QueryError::ProcessMemory {
+                limit: self.0.limits.process_memory_bytes,
+            }),
+        };
+        answer.map_err(|error| self.0.of_the_store(error))
     }
 
     /// Where a file turns out to be damaged, the question is asked again without it.
-    async fn ask_around_damage(&self, question: Question) -> Result<Answer, QueryError> {
+    async fn ask_around_damage(
+        &self,
+        question: Question,
+        account: &Arc<Account>,
+    ) -> Result<Answer, QueryError> {
         let source = &self.0.source;
         for _ in 0..DAMAGES_MET_MAX {
             let open_files = OpenFiles::default();
-            match self.ask_once(question.clone(), open_files.clone()).await {
+            let answer = self.ask_once(question.clone(), open_files.clone(), account);
+            match answer.await {
                 Err(QueryError::DataFile { .. } | QueryError::Panicked { .. })
                     if source.outage().is_none() && source.inspect(&open_files.paths()).await => {}
                 answer => return answer,
             }
         }
-        self.ask_once(question, OpenFiles::default()).await
+        self.ask_once(question, OpenFiles::default(), account).await
     }
 
-    async fn ask_once(&self, question: Question, open_files: OpenFiles) -> Result<Answer, QueryError> {
-        let place = self.take_place()?;
+    async fn ask_once(
+        &self,
+        question: Question,
+        open_files: OpenFiles,
+        account: &Arc<Account>,
+    ) -> Result<Answer, QueryError> {
+        let place = self.take_place(account)?;
         let scope = Arc::new(Scope::default());
         let ended = CancellationToken::new();
         let _ends = ended.clone().drop_guard();
@@ -202,10 +234,16 @@ impl Engine {
             let (scope, open_files) = (Arc::clone(&scope), open_files.clone());
             let place = Arc::clone(&place);
             let (sql, params) = (Arc::clone(&sql), question.params);
+            let account = Arc::clone(account);
             let work = move || async move {
                 let _place = place;
                 let tables = inner.tables(scope, open_files);
-                inner.plan(&sql, &params, &tables, rows_max, &ended).await
+                let run = Run {
+                    account,
+                    rows_max,
+                    ended,
+                };
+                inner.plan(&sql, &params, &tables, &run).await
             };
             self.0.workers.plan(work).await?
         };
@@ -222,13 +260,15 @@ impl Engine {
         Ok(Answer { rows, report })
     }
 
-    fn take_place(&self) -> Result<Arc<OwnedSemaphorePermit>, QueryError> {
-        Arc::clone(&self.0.running)
-            .try_acquire_owned()
-            .map(Arc::new)
-            .map_err(|_| QueryError::TooMany {
-                limit: self.0.limits.queries_max,
-            })
+    fn take_place(&self, account: &Arc<Account>) -> Result<Arc<Place>, QueryError> {
+        let permit = Arc::clone(&self.0.running).try_acquire_owned();
+        let permit = permit.map_err(|_| QueryError::TooMany {
+            limit: self.0.limits.queries_max,
+        })?;
+        Ok(Arc::new(Place {
+            _permit: permit,
+            _entry: self.0.watch.enter(Arc::clone(account)),
+        }))
     }
 }
 
@@ -253,8 +293,7 @@ impl Inner {
         sql: &str,
         params: &Params,
         tables: &QueryContext,
-        rows_max: usize,
-        ended: &CancellationToken,
+        run: &Run,
     ) -> Result<Planned, QueryError> {
         shape::check(sql, params, &self.limits.statement)?;
         let explain = |error: &DataFusionError| {
@@ -262,7 +301,12 @@ impl Inner {
         };
         let session = self
             .sessions
-            .open(tables, self.source.now_unix_nanos())
+            .open(
+                tables,
+                self.source.now_unix_nanos(),
+                Arc::clone(&run.account),
+                &run.ended,
+            )
             .map_err(|error| explain(&error))?;
         let dialect = session.config_options().sql_parser.dialect;
         let mut statement = session
@@ -270,7 +314,7 @@ impl Inner {
             .map_err(|error| explain(&error))?;
         gate::check_statement(&statement)?;
         params::bind(&mut statement, params)?;
-        self.plan_statement(session, statement, rows_max, ended)
+        self.plan_statement(session, statement, run)
             .await?
             .map_err(|error| explain(&error))
     }
@@ -290,28 +334,36 @@ impl Inner {
 
     async fn plan_statement(
         &self,
-        mut session: SessionState,
+        session: SessionState,
         statement: Statement,
-        rows_max: usize,
-        ended: &CancellationToken,
+        run: &Run,
     ) -> Result<Result<Planned, DataFusionError>, QueryError> {
         let plan = match session.statement_to_plan(statement).await {
             Ok(plan) => plan,
             Err(error) => return Ok(Err(error)),
         };
         gate::check_plan(&plan, &self.limits)?;
-        let plan = match limited(plan, rows_max) {
-            Ok(plan) => session.create_physical_plan(&plan).await,
-            Err(error) => Err(error),
-        };
-        if plan.as_ref().is_ok_and(interrupt::multiplies) {
-            let rows = self.limits.multiplied_batch_rows.max(1);
-            let config = session.config().clone().with_batch_size(rows);
-            *session.config_mut() = config;
-        }
-        let task = session.task_ctx();
-        let plan = plan.and_then(|plan| interrupt::interruptible(plan, ended));
-        Ok(plan.map(|plan| Planned { plan, task }))
+        Ok(self.plan_physically(session, plan, run).await)
+    }
+
+    /// Constants are folded before the batches are measured, and steps are made by their size.
+    async fn plan_physically(
+        &self,
+        mut session: SessionState,
+        plan: LogicalPlan,
+        run: &Run,
+    ) -> Result<Planned, DataFusionError> {
+        let plan = session.optimize(&limited(plan, run.rows_max)?)?;
+        let size = batches::batch_size(&plan, session.config().batch_size(), &self.limits);
+        *session.config_mut() = session.config().clone().with_batch_size(size.rows);
+        let plan = session
+            .query_planner()
+            .create_physical_plan(&plan, &session)
+            .await?;
+        Ok(Planned {
+            plan: interrupt::interruptible(plan, size, &run.ended)?,
+            task: session.task_ctx(),
+        })
     }
 
     /// The completeness of an answer: of what was asked, and of what was cut off it.

@@ -4,7 +4,7 @@
 use crate::bench::random::Random;
 
 /// A statement, and the class of harm that it belongs to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hostile {
     /// What it is meant to exhaust.
     pub class: &'static str,
@@ -27,6 +27,7 @@ pub fn statements() -> Vec<Hostile> {
         of("folding", folding()),
         of("growth", growth()),
         of("aggregates", aggregates()),
+        of("beside", beside()),
         of("rows", rows()),
         of("patterns", patterns()),
         of("panics", panics()),
@@ -286,6 +287,37 @@ fn aggregates() -> Vec<String> {
     all
 }
 
+/// What many calls, literals and large states make side by side.
+fn beside() -> Vec<String> {
+    let numbers = "FROM generate_series(1, 100000000)";
+    let many = |n: usize, call: &str| vec![call; n].join(", ");
+    let literal = "x".repeat(60_000);
+    [
+        format!("SELECT concat({}) {numbers}", many(500, "lpad(CAST(value AS VARCHAR), 1000, 'x')")),
+        format!("SELECT greatest({}) {numbers}", many(500, "upper(repeat(CAST(value AS VARCHAR), 100))")),
+        format!("SELECT max(CASE WHEN value % 2 = 0 THEN repeat('a', 1000000) ELSE 'b' END) {numbers}"),
+        format!("SELECT coalesce(NULLIF(CAST(value AS VARCHAR), '7'), repeat('a', 1000000)) AS x {numbers} ORDER BY x"),
+        format!("SELECT '{literal}', value {numbers} ORDER BY value % 7"),
+        format!("SELECT value % 10000000 AS k, approx_percentile_cont(value, 0.5, 10000) {numbers} GROUP BY k"),
+        format!("SELECT value % 10000000 AS k, approx_distinct(value) {numbers} GROUP BY k"),
+        format!("SELECT max(length(regexp_replace(repeat(CAST(value AS VARCHAR), 5000), 'x*', '$0yyyyyyyyyyyyyyyyyyyyyyyyy', 'g'))) {numbers}"),
+        format!("WITH {} SELECT max(length(t)) FROM c24", doubled_texts(24)),
+        format!("SELECT count(*) {numbers} WHERE repeat(CAST(value AS VARCHAR), 10000) ~ '(?:a?){{200}}\\w{{20}}b'"),
+        format!("SELECT count(*) {numbers} WHERE repeat(CAST(value AS VARCHAR), 10000) LIKE '{}'", "%1".repeat(2_000)),
+        format!("SELECT sum(levenshtein(repeat(CAST(value AS VARCHAR), 500), repeat('7', 4000))) {numbers}"),
+    ]
+    .to_vec()
+}
+
+/// Each as long as the one before it twice.
+fn doubled_texts(n: usize) -> String {
+    let doubled = (1..=n).map(|i| format!(", c{i} AS (SELECT t || t AS t FROM c{})", i - 1));
+    format!(
+        "c0 AS (SELECT CAST(value AS VARCHAR) AS t FROM generate_series(1, 100000)){}",
+        doubled.collect::<String>()
+    )
+}
+
 fn rows() -> Vec<String> {
     let all = "FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b";
     [
@@ -441,25 +473,24 @@ const ABSURD: &[&str] = &[
 
 /// `count` calls of `functions`, the same for the same seed. Of each, kinds are SCALAR,
 /// AGGREGATE and WINDOW.
-pub fn calls(functions: &[(String, String)], seed: u64, count: usize) -> Vec<String> {
+pub fn calls(functions: &[(String, String)], seed: u64, count: usize) -> Vec<Hostile> {
     let mut random = Random::seeded(seed);
-    (0..count)
-        .map(|index| {
-            let (name, kind) = &functions[index % functions.len()];
-            let arguments: Vec<&str> = (0..random.below(5)).map(|_| random.pick(ABSURD)).collect();
-            let call = format!("{name}({})", arguments.join(", "));
-            match (kind.as_str(), random.below(3)) {
-                ("AGGREGATE", 0) => format!("SELECT name, {call} AS x FROM spans GROUP BY name LIMIT 3"),
-                ("AGGREGATE", 1) => {
-                    format!("SELECT {call} OVER (ORDER BY duration_ns) AS x FROM spans LIMIT 3")
-                }
-                ("WINDOW", _) => format!(
-                    "SELECT {call} OVER (PARTITION BY kind ORDER BY duration_ns) AS x FROM spans LIMIT 3"
-                ),
-                _ => format!("SELECT {call} AS x FROM spans LIMIT 3"),
+    let calls = (0..count).map(|index| {
+        let (name, kind) = &functions[index % functions.len()];
+        let arguments: Vec<&str> = (0..random.below(5)).map(|_| random.pick(ABSURD)).collect();
+        let call = format!("{name}({})", arguments.join(", "));
+        match (kind.as_str(), random.below(3)) {
+            ("AGGREGATE", 0) => format!("SELECT name, {call} AS x FROM spans GROUP BY name LIMIT 3"),
+            ("AGGREGATE", 1) => {
+                format!("SELECT {call} OVER (ORDER BY duration_ns) AS x FROM spans LIMIT 3")
             }
-        })
-        .collect()
+            ("WINDOW", _) => {
+                format!("SELECT {call} OVER (PARTITION BY kind ORDER BY duration_ns) AS x FROM spans LIMIT 3")
+            }
+            _ => format!("SELECT {call} AS x FROM spans LIMIT 3"),
+        }
+    });
+    of("call", calls)
 }
 
 #[cfg(test)]

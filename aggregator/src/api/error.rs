@@ -2,7 +2,7 @@
 //! says whose fault it is. Causes are logged here and nowhere else.
 
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -119,9 +119,10 @@ impl From<QueryError> for ApiError {
         let mut refusal = Self::new(status, error.code(), error.to_string());
         refusal.body.error.hint = error.hint();
         refusal.retry_after_seconds = match error {
-            QueryError::TooMany { .. } | QueryError::Memory { .. } | QueryError::AnswersFull { .. } => {
-                Some(1)
-            }
+            QueryError::TooMany { .. }
+            | QueryError::Memory { .. }
+            | QueryError::ProcessMemory { .. }
+            | QueryError::AnswersFull { .. } => Some(1),
             QueryError::Store { .. } => Some(5),
             _ => None,
         };
@@ -146,21 +147,11 @@ fn status_of(error: &QueryError) -> StatusCode {
         QueryError::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
         QueryError::AnswersFull { .. }
         | QueryError::Memory { .. }
+        | QueryError::ProcessMemory { .. }
         | QueryError::Store { .. }
         | QueryError::NotRunning(_) => StatusCode::SERVICE_UNAVAILABLE,
         QueryError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
         QueryError::DataFile { .. } | QueryError::Panicked { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-impl From<BytesRejection> for ApiError {
-    fn from(rejection: BytesRejection) -> Self {
-        let status = rejection.status();
-        if status == StatusCode::PAYLOAD_TOO_LARGE {
-            let message = format!("the body has more than {} bytes", super::BODY_BYTES_MAX);
-            return Self::new(status, "body_too_large", message);
-        }
-        Self::new(status, "unreadable_body", rejection.body_text())
     }
 }
 

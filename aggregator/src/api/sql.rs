@@ -1,9 +1,6 @@
 //! `POST /api/v1/sql`: one read-only statement, as JSON with parameters or as it is.
 
-use std::time::Duration;
-
-use axum::body::Bytes;
-use axum::extract::{FromRequest as _, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
@@ -12,12 +9,10 @@ use utoipa::ToSchema;
 
 use super::ApiState;
 use super::accept;
+use super::body;
 use super::envelope::{self, AnyObject, Whole};
 use super::error::{ApiError, ErrorBody};
 use crate::query::{Question, params};
-
-/// How long a client may take to send its body, so that idle connections do not pile up.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A statement and the values of its parameters.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -61,19 +56,12 @@ pub(super) async fn post(State(state): State<ApiState>, request: Request) -> Res
     let headers = request.headers().clone();
     let format = accept::format_of(&headers)?;
     check_encoding(&headers)?;
-    let body = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &state))
-        .await
-        .map_err(|_| slow_body())?;
-    let request = read(&headers, &body?)?;
+    let body = body::read(request).await?;
+    let request = read(&headers, &body)?;
     let mut question = Question::new(request.sql, format);
     question.params = params::from_json(&request.params)?;
     let answer = state.engine.ask(question).await?;
     Ok(envelope::respond(answer, format))
-}
-
-fn slow_body() -> ApiError {
-    let message = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
-    ApiError::new(StatusCode::REQUEST_TIMEOUT, "slow_body", message)
 }
 
 /// A compressed body is not read as if it were text.

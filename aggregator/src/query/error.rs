@@ -120,6 +120,12 @@ pub enum QueryError {
         /// The limit.
         limit: usize,
     },
+    /// The process had grown too large, and the query was the largest.
+    #[error("the query was ended: the process had grown beyond {limit} bytes, and no other query held more")]
+    ProcessMemory {
+        /// The limit.
+        limit: usize,
+    },
     /// Other answers take the memory that there is for answers.
     #[error("answers that are being made and sent take all of their {limit} bytes")]
     AnswersFull {
@@ -175,6 +181,7 @@ impl QueryError {
             QueryError::DataFile { .. } => "data_file",
             QueryError::Store { .. } => "store_unreachable",
             QueryError::Memory { .. } => "query_memory",
+            QueryError::ProcessMemory { .. } => "process_memory",
             QueryError::AnswersFull { .. } => "answers_memory",
             QueryError::Timeout { .. } => "timeout",
             QueryError::TooMany { .. } => "too_many_queries",
@@ -197,6 +204,9 @@ impl QueryError {
             QueryError::Invalid { hint, .. } => return hint.clone(),
             QueryError::Memory { .. } => {
                 "limits.query_memory: narrow the time range, or group by fewer values"
+            }
+            QueryError::ProcessMemory { .. } => {
+                "limits.process_memory: narrow the time range, group by fewer values, or make shorter ones"
             }
             QueryError::Timeout { .. } => "limits.query_timeout: narrow the time range or the regions",
             QueryError::TooMany { .. } => "limits.queries: try again in a moment",

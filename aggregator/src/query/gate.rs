@@ -1,11 +1,17 @@
 //! The gate before the engine: what a statement may be and may cost. The limits are here and in
 //! `caps`; a statement passes, in this order, its bytes (here), its tokens (`shape`), its plan
-//! and functions (`plan`, `functions`, `scalar`), and its joins while it runs (`interrupt`).
-//! Deadlines and threads are `run`'s.
+//! and functions (`plan`, `functions`, `scalar`), the size of its batches (`batches`), and its
+//! steps while it runs (`interrupt`, `bounded`, `made`). Behind all of these the process's own
+//! memory is watched (`account`). Deadlines and threads are `run`'s.
 
+pub(super) mod account;
+pub(super) mod batches;
+mod bounded;
 pub mod caps;
+mod concat;
 pub(super) mod functions;
 pub(super) mod interrupt;
+mod made;
 pub(super) mod plan;
 mod scalar;
 mod sizes;
@@ -27,6 +33,8 @@ pub struct Limits {
     pub statement_bytes_max: usize,
     /// Bytes that all running queries together may hold in operators.
     pub query_memory_bytes: usize,
+    /// Bytes of the process's own memory beyond which the largest running query is ended.
+    pub process_memory_bytes: usize,
     /// How long a query may take from its arrival to its last row.
     pub query_timeout: Duration,
     /// Rows of an answer; what is beyond is cut, and the answer says so.
@@ -56,6 +64,7 @@ impl Default for Limits {
         Self {
             statement_bytes_max: 64 << 10,
             query_memory_bytes: 2 << 30,
+            process_memory_bytes: 6 << 30,
             query_timeout: Duration::from_secs(30),
             query_rows_max: 10_000,
             answer_bytes_max: 64 << 20,

@@ -13,20 +13,24 @@ use datafusion::common::config::Dialect;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::execution::context::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::optimizer::{Analyzer, Optimizer};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::prelude::SessionConfig;
 use meridian_proto::signal::Signal;
+use tokio_util::sync::CancellationToken;
 
 use super::Source;
 use super::agents::AgentsTable;
 use super::functions;
-use super::gate::Limits;
+use super::gate::account::Account;
 use super::gate::functions::Allowed;
+use super::gate::interrupt::Asks;
 use super::gate::plan::Inspect;
+use super::gate::{Caps, Limits};
 use super::grouping::GroupViews;
 use super::ids::HexIds;
 use super::quantile;
@@ -46,6 +50,10 @@ pub(super) const TABLES: [&str; 4] = ["spans", "logs", "metrics", "agents"];
 pub(super) struct Sessions {
     base: SessionState,
     store_url: ObjectStoreUrl,
+    analyzer_rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>>,
+    optimizer_rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
+    allowed: Arc<Allowed>,
+    caps: Caps,
 }
 
 impl Sessions {
@@ -54,10 +62,6 @@ impl Sessions {
         let store_url = ObjectStoreUrl::parse(STORE_URL)?;
         let runtime = runtime_env(limits)?;
         runtime.register_object_store(store_url.as_ref(), source.object_store());
-        let mut rules = Analyzer::new().rules;
-        rules.insert(0, Arc::new(HexIds));
-        let mut optimizer_rules = Optimizer::new().rules;
-        optimizer_rules.push(Arc::new(GroupViews));
         let mut base = SessionStateBuilder::new()
             .with_config(config(limits))
             .with_runtime_env(runtime)
@@ -65,7 +69,6 @@ impl Sessions {
             // The file formats belong to statements that name files; no statement may.
             .with_file_formats(Vec::new())
             .with_table_factories(HashMap::new())
-            .with_optimizer_rules(optimizer_rules)
             .build();
         for function in functions::all() {
             use datafusion::execution::FunctionRegistry as _;
@@ -76,20 +79,39 @@ impl Sessions {
             base.register_udaf(function)?;
         }
         let caps = limits.statement;
-        let allowed = Allowed::install(&mut base, caps)?;
-        rules.insert(0, Arc::new(Inspect { allowed, caps }));
-        let base = SessionStateBuilder::new_from_existing(base)
-            .with_analyzer_rules(rules)
-            .build();
-        Ok(Self { base, store_url })
+        let allowed = Arc::new(Allowed::install(&mut base, caps)?);
+        let mut analyzer_rules = Analyzer::new().rules;
+        analyzer_rules.insert(0, Arc::new(HexIds));
+        let mut optimizer_rules = Optimizer::new().rules;
+        optimizer_rules.push(Arc::new(GroupViews));
+        Ok(Self {
+            base,
+            store_url,
+            analyzer_rules,
+            optimizer_rules,
+            allowed,
+            caps,
+        })
     }
 
     pub(super) fn store_url(&self) -> &ObjectStoreUrl {
         &self.store_url
     }
 
-    /// A session with the tables of one query, whose `now()` is `now_unix_nanos`.
-    pub(super) fn open(&self, context: &QueryContext, now_unix_nanos: u64) -> Result<SessionState> {
+    /// The memory that all queries share.
+    pub(super) fn memory(&self) -> &Arc<dyn MemoryPool> {
+        &self.base.runtime_env().memory_pool
+    }
+
+    /// A session with the tables of one query, whose `now()` is `now_unix_nanos`. Its memory is
+    /// booked to `account`, and its planning fails once `ended` is cancelled.
+    pub(super) fn open(
+        &self,
+        context: &QueryContext,
+        now_unix_nanos: u64,
+        account: Arc<Account>,
+        ended: &CancellationToken,
+    ) -> Result<SessionState> {
         let tables = MemorySchemaProvider::new();
         for signal in Signal::ALL {
             let table = SignalTable::new(signal, context);
@@ -106,10 +128,36 @@ impl Sessions {
         let mut props = ExecutionProps::new();
         let nanos = i64::try_from(now_unix_nanos).unwrap_or(i64::MAX);
         props.query_execution_start_time = Some(DateTime::from_timestamp_nanos(nanos));
-        Ok(SessionStateBuilder::new_from_existing(self.base.clone())
+        let runtime = RuntimeEnvBuilder::from_runtime_env(self.base.runtime_env())
+            .with_memory_pool(account)
+            .build_arc()?;
+        Ok(self
+            .with_rules(ended)
+            .with_runtime_env(runtime)
             .with_catalog_list(Arc::new(catalogs))
             .with_execution_props(props)
             .build())
+    }
+
+    /// The rules know the query that they plan.
+    fn with_rules(&self, ended: &CancellationToken) -> SessionStateBuilder {
+        let mut analyzer_rules = self.analyzer_rules.clone();
+        analyzer_rules.insert(
+            0,
+            Arc::new(Inspect {
+                allowed: Arc::clone(&self.allowed),
+                caps: self.caps,
+                ended: ended.clone(),
+            }),
+        );
+        let asks = Asks(ended.clone());
+        let logical: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(asks.clone());
+        let physical: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(asks);
+        let physical_rules = Asks::before_each(self.base.physical_optimizers(), &physical);
+        SessionStateBuilder::new_from_existing(self.base.clone())
+            .with_analyzer_rules(analyzer_rules)
+            .with_optimizer_rules(Asks::before_each(&self.optimizer_rules, &logical))
+            .with_physical_optimizer_rules(physical_rules)
     }
 }
 

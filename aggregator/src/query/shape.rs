@@ -74,6 +74,7 @@ struct Scan<'a> {
     items: usize,
     set_operations: usize,
     joins: usize,
+    windows: usize,
     /// A name that may be about to be defined, and how far the definition has got.
     naming: Naming,
 }
@@ -98,6 +99,7 @@ impl<'a> Scan<'a> {
             items: 0,
             set_operations: 0,
             joins: 0,
+            windows: 0,
             naming: Naming::Nothing,
         }
     }
@@ -218,6 +220,10 @@ impl<'a> Scan<'a> {
         match keyword {
             Keyword::NoKeyword => return Ok(()),
             Keyword::JOIN => self.join()?,
+            Keyword::OVER => {
+                self.windows += 1;
+                self.caps.check(Cap::Windows, self.windows)?;
+            }
             Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT => {
                 self.set_operations += 1;
                 self.caps.check(Cap::SetOperations, self.set_operations)?;
@@ -346,6 +352,7 @@ mod tests {
             format!("SELECT {} FROM t", columns.join(", ")),
             format!("SELECT * FROM (SELECT 1{})", ", 2".repeat(2_000)),
             format!("SELECT 1 FROM spans ORDER BY name{}", ", name".repeat(5_000)),
+            format!("SELECT 1{}", ", rank() OVER (ORDER BY a)".repeat(65)),
             "SELECT 1 FROM t GROUP BY CUBE (a, b, c, d, e, f, g, h, i, j)".to_owned(),
         ];
         for sql in endless {

@@ -1,8 +1,13 @@
 //! Statements that are meant to hurt the aggregator: each ends with an answer or a clear
-//! refusal, costs nobody else anything, and leaves nothing running. `MERIDIAN_HOSTILE_CALLS`
-//! says how many random calls there are. The list of chosen statements (`hostile::statements`) is
-//! not sent yet: some of them still take memory beside the pool.
+//! refusal, costs nobody else anything, and leaves nothing running. How well an answer fits its
+//! question is not judged here.
+//!
+//! `MERIDIAN_HOSTILE_CALLS` says how many random calls there are, `MERIDIAN_HOSTILE_AT_ONCE` how
+//! many statements are asked at the same time, `MERIDIAN_HOSTILE_CLASS` which class of them.
+//! `MERIDIAN_HOSTILE_REPORT` names a folder for a
+//! table of what became of each; asked one at a time, it says what each of them took.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,37 +15,49 @@ use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
 use meridian_runtime::config::environment;
 use meridian_runtime::tasks::{self, Task};
+use parking_lot::Mutex;
 use system_tests::agent::{Agent, AgentSpec};
 use system_tests::aggregator::{Aggregator, AggregatorSpec};
 use system_tests::answers::Answers;
-use system_tests::hostile;
+use system_tests::hostile::{self, Hostile};
 use system_tests::lab::{self, Lab};
 use system_tests::load::Load;
 use system_tests::wait::eventually;
 
 const MIB: u64 = 1 << 20;
-const QUERY_MEMORY: u64 = 128 * MIB;
-/// What one call of a function makes beside the pool, for each of the queries and threads that
-/// run together, with the allocator's own.
-const BESIDE_POOL: u64 = 384 * MIB;
-/// What the server reads of a request.
-const REQUEST_BYTES_MAX: usize = 1 << 20;
+const LIMITS: &str =
+    "limits: { query_memory: 128MiB, query_timeout: 1s, ingest_memory: 64MiB, process_memory: 512MiB }\n";
+/// `process_memory`, what grows between two looks at it, and the pages of the program's file.
+const PROCESS_MEMORY: u64 = (512 + 256) * MIB;
 const UNANSWERED_MAX: Duration = Duration::from_secs(30);
 const HEALTHY: &str = "SELECT count(*) AS n FROM spans WHERE name = 'healthy'";
 const CALLS: usize = 400;
+const AT_ONCE: usize = 4;
 
 struct Attacked {
     aggregator: Aggregator,
     agent: Agent,
     load: Load,
-    healthy: Task<Result<u64>>,
+    healthy: Task<Result<()>>,
+    latencies: Arc<Mutex<Vec<Duration>>>,
     before: u64,
+    peak: u64,
+}
+
+/// What became of a statement.
+struct Ended {
+    hostile: Hostile,
+    /// `answered`, or the code of the refusal.
+    outcome: Result<String>,
+    took: Duration,
+    grown: u64,
+    cpu: Duration,
 }
 
 impl Attacked {
     async fn start(lab: &Arc<Lab>) -> Result<Self> {
         let mut spec = AggregatorSpec::new("aggregator", &["eu"]);
-        spec.more = "limits: { query_memory: 128MiB, query_timeout: 3s, ingest_memory: 64MiB }\n".to_owned();
+        spec.more = LIMITS.to_owned();
         let aggregator = Aggregator::start(lab, spec).await?;
         let agent = Agent::start(lab, AgentSpec::new("agent", "eu", aggregator.ingest())).await?;
         let load = Load::start(agent.http(), 1, Duration::from_millis(100));
@@ -54,29 +71,37 @@ impl Attacked {
         })
         .await?;
         let before = aggregator.process.resident_bytes()?;
-        let healthy = tasks::spawn("healthy query", ask_healthy(answers));
+        let latencies = Arc::default();
+        let healthy = tasks::spawn("healthy query", ask_healthy(answers, Arc::clone(&latencies)));
         Ok(Self {
             aggregator,
             agent,
             load,
             healthy,
+            latencies,
             before,
+            peak: 0,
         })
     }
 
-    /// Asks two at a time; fails on what is neither an answer nor a clear refusal.
-    async fn attack(&mut self, statements: Vec<(String, String)>) -> Result<()> {
-        let answers = self.aggregator.answers();
-        let asked = futures::stream::iter(statements).map(|(class, sql)| {
-            let answers = answers.clone();
-            async move { judge(&answers, &class, &sql).await }
-        });
-        let mut faults: Vec<String> = asked
-            .buffer_unordered(2)
-            .filter_map(|judged| async { judged.err().map(|fault| format!("{fault:#}")) })
-            .collect()
-            .await;
+    /// Asks several at a time; fails on what is neither an answer nor a clear refusal.
+    async fn attack(&mut self, name: &str, statements: Vec<Hostile>) -> Result<()> {
+        let at_once = environment("MERIDIAN_HOSTILE_AT_ONCE").map_or(Ok(AT_ONCE), |text| text.parse())?;
+        let attacked = &*self;
+        let asked = futures::stream::iter(statements)
+            .map(|hostile| async move { attacked.ask(hostile, at_once == 1).await });
+        let ended: Vec<Ended> = asked.buffer_unordered(at_once).collect().await;
+        self.peak = ended
+            .iter()
+            .map(|ended| ended.grown)
+            .fold(self.grown()?, u64::max);
+        if let Some(folder) = environment("MERIDIAN_HOSTILE_REPORT") {
+            let folder = PathBuf::from(folder);
+            std::fs::write(folder.join(format!("{name}.tsv")), self.table(&ended)?)?;
+        }
         self.aggregator.process.check_running()?;
+        let faults = ended.iter().filter_map(|ended| ended.outcome.as_ref().err());
+        let mut faults: Vec<String> = faults.map(|fault| format!("{fault:#}")).collect();
         let count = faults.len();
         faults.truncate(20);
         ensure!(
@@ -87,23 +112,83 @@ impl Attacked {
         Ok(())
     }
 
+    async fn ask(&self, hostile: Hostile, is_alone: bool) -> Ended {
+        let process = &self.aggregator.process;
+        let cpu = || process.cpu().map(|cpu| cpu.total()).unwrap_or_default();
+        if is_alone {
+            process.forget_peak().ok();
+        }
+        let (before, cpu_before, begun) = (
+            process.resident_bytes().unwrap_or_default(),
+            cpu(),
+            Instant::now(),
+        );
+        let outcome = judge(&self.aggregator.answers(), &hostile).await;
+        let peak = process.resident_bytes_peak().unwrap_or_default();
+        Ended {
+            hostile,
+            outcome,
+            took: begun.elapsed(),
+            grown: peak.saturating_sub(before),
+            cpu: cpu().saturating_sub(cpu_before),
+        }
+    }
+
+    fn grown(&self) -> Result<u64> {
+        let peak = self.aggregator.process.resident_bytes_peak()?;
+        Ok(peak.saturating_sub(self.before))
+    }
+
+    /// What became of each, and how long the healthy query took meanwhile.
+    fn table(&self, ended: &[Ended]) -> Result<String> {
+        let mut latencies = self.latencies.lock().clone();
+        latencies.sort_unstable();
+        let at = |share: usize| latencies.get(latencies.len() * share / 100).copied();
+        let mut lines = vec![
+            format!(
+                "# healthy: {} answers, p50 {:?}, p99 {:?}, max {:?}",
+                latencies.len(),
+                at(50),
+                at(99),
+                latencies.last()
+            ),
+            format!("# grown by {} MiB", self.grown()?.max(self.peak) / MIB),
+            "class\toutcome\tms\tcpu ms\tMiB\tstatement".to_owned(),
+        ];
+        lines.extend(ended.iter().map(|ended| {
+            let outcome = match &ended.outcome {
+                Ok(outcome) => outcome.clone(),
+                Err(fault) => format!("FAULT {fault:#}").replace(['\n', '\t'], " "),
+            };
+            let shown: String = ended.hostile.sql.chars().take(200).collect();
+            format!(
+                "{}\t{outcome}\t{}\t{}\t{}\t{}",
+                ended.hostile.class,
+                ended.took.as_millis(),
+                ended.cpu.as_millis(),
+                ended.grown / MIB,
+                shown.replace(['\n', '\t'], " ")
+            )
+        }));
+        Ok(lines.join("\n"))
+    }
+
     async fn finish(mut self) -> Result<()> {
         ensure!(
             !self.healthy.is_finished(),
             "the healthy query was not answered: {:?}",
             (&mut self.healthy).await
         );
+        self.aggregator.process.check_running()?;
+        let grown = self.grown()?.max(self.peak);
         drop(self.healthy);
-        self.load.finish().await?;
-        let process = &mut self.aggregator.process;
-        process.check_running()?;
-        let grown = process.resident_bytes_peak()?.saturating_sub(self.before);
         ensure!(
-            grown <= QUERY_MEMORY + BESIDE_POOL,
-            "it grew by {} MiB",
-            grown / MIB
+            self.before + grown <= PROCESS_MEMORY,
+            "it grew by {} to {} MiB",
+            grown / MIB,
+            (self.before + grown) / MIB
         );
-        eventually(Duration::from_secs(20), "the CPU is at rest", || async {
+        eventually(Duration::from_secs(30), "the CPU is at rest", || async {
             let before = self.aggregator.process.cpu()?.total();
             tokio::time::sleep(Duration::from_secs(1)).await;
             let busy = self.aggregator.process.cpu()?.total() - before;
@@ -111,16 +196,21 @@ impl Attacked {
             Ok(())
         })
         .await?;
+        self.load.finish().await?;
         self.agent.drained(Duration::from_secs(30)).await
     }
 }
 
 /// Fails if nothing is answered for so long; how fast it is depends on the machine.
-async fn ask_healthy(answers: Answers) -> Result<u64> {
+async fn ask_healthy(answers: Answers, latencies: Arc<Mutex<Vec<Duration>>>) -> Result<()> {
     let mut answered = Instant::now();
     loop {
+        let asked = Instant::now();
         match answers.number(HEALTHY).await {
-            Ok(_) => answered = Instant::now(),
+            Ok(_) => {
+                answered = Instant::now();
+                latencies.lock().push(asked.elapsed());
+            }
             Err(error) if answered.elapsed() > UNANSWERED_MAX => return Err(error),
             Err(_) => {}
         }
@@ -128,24 +218,36 @@ async fn ask_healthy(answers: Answers) -> Result<u64> {
     }
 }
 
-async fn judge(answers: &Answers, class: &str, sql: &str) -> Result<()> {
-    let shown: String = sql.chars().take(160).collect();
-    let (status, body) = match answers.ask_raw(sql).await {
-        // The server answers and closes while the rest of such a body is still being sent; the
-        // client may see the one or the other.
-        Err(_) if sql.len() > REQUEST_BYTES_MAX => return Ok(()),
-        asked => asked.with_context(|| format!("{class}: {shown}"))?,
-    };
+async fn judge(answers: &Answers, hostile: &Hostile) -> Result<String> {
+    let shown: String = hostile.sql.chars().take(160).collect();
+    let asked = answers.ask_raw(&hostile.sql).await;
+    let (status, body) = asked.with_context(|| format!("{}: {shown}", hostile.class))?;
     if status == 200 {
-        return Ok(());
+        return Ok("answered".to_owned());
     }
     let code = body["error"]["code"].as_str().unwrap_or_default();
     let message = body["error"]["message"].as_str().unwrap_or_default();
-    ensure!(
-        !code.is_empty() && !message.is_empty() && (status != 500 || code == "query_panicked"),
-        "{class}: {shown}: {status} {body}"
-    );
-    Ok(())
+    let hint = body["error"]["hint"].as_str().unwrap_or_default();
+    let is_clear = match code {
+        "statement_too_complex" => message.contains("limits.statement.") && !hint.is_empty(),
+        "query_panicked" => status == 500,
+        code => !code.is_empty() && !message.is_empty() && status != 500,
+    };
+    ensure!(is_clear, "{}: {shown}: {status} {body}", hostile.class);
+    Ok(code.to_owned())
+}
+
+#[test]
+fn chosen_statements_end_within_their_limits_and_cost_nobody_else() {
+    lab::run_heavy(|lab| async move {
+        let mut attacked = Attacked::start(&lab).await?;
+        let mut statements = hostile::statements();
+        if let Some(class) = environment("MERIDIAN_HOSTILE_CLASS") {
+            statements.retain(|statement| statement.class == class);
+        }
+        attacked.attack("statements", statements).await?;
+        attacked.finish().await
+    });
 }
 
 #[test]
@@ -164,10 +266,24 @@ fn absurd_calls_of_every_function_are_answered_or_refused_and_cost_nobody_else()
             .filter_map(|row| Some((row["name"].as_str()?.to_owned(), row["kind"].as_str()?.to_owned())))
             .collect();
         ensure!(functions.len() > 150, "{} functions", functions.len());
-        let calls = hostile::calls(&functions, 2026, count).into_iter();
         attacked
-            .attack(calls.map(|sql| ("call".to_owned(), sql)).collect())
+            .attack("calls", hostile::calls(&functions, 2026, count))
             .await?;
         attacked.finish().await
+    });
+}
+
+#[test]
+fn named_queries_pass_the_same_gate() {
+    lab::run(|lab| async move {
+        let mut spec = AggregatorSpec::new("aggregator", &["eu"]);
+        spec.more = "limits: { statement: { tokens: 10 } }\n".to_owned();
+        let aggregator = Aggregator::start(&lab, spec).await?;
+        let (status, said) = aggregator.says("/api/v1/queries/services").await?;
+        ensure!(
+            status == 400 && said.contains("limits.statement.tokens"),
+            "{status} {said}"
+        );
+        Ok(())
     });
 }

@@ -21,6 +21,8 @@ pub enum Cap {
     SetOperations,
     /// Tables joined: planning takes more than linear time in them.
     Joins,
+    /// Functions over windows: what is sorted by each is compared with all others.
+    Windows,
     /// Reads of common table expressions, each planned anew: chains multiply them.
     CteReads,
     /// Columns of a CUBE: each doubles the grouping sets.
@@ -39,9 +41,9 @@ pub enum Cap {
     FixedBytes,
     /// Bytes of one value that a function makes.
     ValueBytes,
-    /// Bytes that one call of a function makes for one batch of rows, outside the pool.
+    /// Bytes that functions make for one batch of rows, or while planning, outside the pool.
     CallBytes,
-    /// Steps of one call whose cost is a product of lengths: a call cannot be interrupted.
+    /// Steps for one row in a call whose cost is a product: a call cannot be interrupted.
     CallSteps,
 }
 
@@ -87,7 +89,7 @@ impl Row {
 }
 
 /// How many limits there are.
-const COUNT: usize = 17;
+const COUNT: usize = 18;
 
 /// Every limit, in the order of [`Cap`].
 pub const TABLE: [Row; COUNT] = [
@@ -132,6 +134,13 @@ pub const TABLE: [Row; COUNT] = [
         32,
         "joins",
         "join fewer tables at once, or aggregate before joining",
+    ),
+    count(
+        Cap::Windows,
+        "windows",
+        64,
+        "functions over windows",
+        "compute fewer of them at once, or join the answers of several statements",
     ),
     count(
         Cap::CteReads,
@@ -203,17 +212,17 @@ pub const TABLE: [Row; COUNT] = [
     count(
         Cap::CallBytes,
         "call_bytes",
-        32 << 20,
-        "bytes that a function makes for one batch of rows",
-        "filter or aggregate before the call, or make shorter values",
+        64 << 20,
+        "bytes that functions make for one batch of rows",
+        "make fewer or shorter values at once, or filter and aggregate in a subquery before",
     )
     .in_bytes(),
     count(
         Cap::CallSteps,
         "call_steps",
         64 << 20,
-        "steps in a function for one batch of rows",
-        "compare shorter texts: use substr or left before",
+        "steps in a function for one row",
+        "compare shorter texts, with substr or left before, or use a simpler pattern",
     ),
 ];
 

@@ -10,31 +10,37 @@ use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::ScalarUDF;
 
 use super::caps::Caps;
+use super::concat::Concat;
 use super::scalar::{Guard, Guarded};
 use super::sizes::Growth;
 
-/// Functions whose answer is not much larger than their arguments, and costs no more.
+/// Functions whose answer is small, or a part of an argument, and costs no more than these.
 const FREE: &str = "abs acos acosh asin asinh atan atan2 atanh cbrt ceil cos cosh cot degrees exp factorial \
     floor gcd isnan iszero lcm ln log log10 log2 nanvl pi power radians random round signum sin sinh sqrt tan \
     tanh trunc arrow_typeof coalesce get_field greatest least named_struct nullif nvl nvl2 struct version \
     current_date current_time date_bin date_part date_trunc from_unixtime make_date make_time now to_date \
     to_local_time to_time to_timestamp to_timestamp_micros to_timestamp_millis to_timestamp_nanos \
-    to_timestamp_seconds to_unixtime decode regexp_count regexp_instr regexp_like regexp_match ascii bit_length \
-    btrim chr contains ends_with lower ltrim octet_length rtrim split_part starts_with to_hex upper uuid \
-    character_length find_in_set initcap left reverse right strpos substr substr_index array_any_value \
-    array_avg array_compact array_dims array_distance array_distinct array_element array_except array_has \
-    array_has_all array_has_any array_intersect array_length array_max array_min array_ndims array_pop_back \
-    array_pop_front array_position array_positions array_product array_remove array_remove_all array_remove_n \
-    array_reverse array_slice array_sort array_sum cardinality cosine_distance empty flatten \
-    inner_product map_entries map_extract map_keys map_values resource_attribute hex";
+    to_timestamp_seconds to_unixtime ascii bit_length \
+    contains ends_with octet_length starts_with uuid character_length find_in_set strpos array_any_value \
+    array_avg array_dims array_distance array_element array_has \
+    array_has_all array_has_any array_length array_max array_min array_ndims \
+    array_position array_product array_sum cardinality cosine_distance empty \
+    inner_product resource_attribute";
+
+/// Functions that make about as much as they are given: many of them side by side make much.
+const COPYING: &str = "array_compact array_distinct array_except array_intersect array_pop_back array_pop_front \
+    array_positions array_remove array_remove_all array_remove_n array_reverse array_slice array_sort btrim chr \
+    decode flatten hex initcap left lower ltrim map_entries map_extract map_keys map_values regexp_match reverse \
+    right rtrim split_part substr substr_index to_hex upper";
 
 const GUARDED: &[(&str, Guard)] = &[
     ("repeat", Guard::Grows(Growth::Repeat)),
     ("lpad", Guard::Grows(Growth::Pad)),
     ("rpad", Guard::Grows(Growth::Pad)),
     ("replace", Guard::Grows(Growth::Replace)),
-    ("regexp_replace", Guard::Grows(Growth::Replace)),
+    ("regexp_replace", Guard::Grows(Growth::ReplaceMatches)),
     ("concat", Guard::Grows(Growth::Sum)),
+    (Concat::NAME, Guard::Grows(Growth::Sum)),
     ("concat_ws", Guard::Grows(Growth::Joined)),
     ("overlay", Guard::Grows(Growth::Sum)),
     ("translate", Guard::Grows(Growth::Times(4))),
@@ -75,7 +81,7 @@ const WINDOWS: &str =
 #[derive(Debug, Clone)]
 pub(in crate::query) struct Allowed {
     free: HashSet<&'static str>,
-    guarded: HashMap<&'static str, Arc<ScalarUDF>>,
+    guarded: HashMap<String, Guarded>,
     aggregates: HashSet<&'static str>,
     keeping: HashSet<&'static str>,
     windows: HashSet<&'static str>,
@@ -100,19 +106,28 @@ impl Allowed {
         {
             session.deregister_higher_order_function(&name)?;
         }
+        session.register_udf(Arc::new(ScalarUDF::from(Concat::new())))?;
         let scalars: Vec<Arc<ScalarUDF>> = session.scalar_functions().values().cloned().collect();
+        let copying = words(COPYING);
         for function in scalars {
-            let name = function.name();
-            match GUARDED.iter().find(|(guarded, _)| *guarded == name) {
-                Some((name, guard)) if !allowed.guarded.contains_key(name) => {
-                    let guarded = Arc::new(ScalarUDF::from(Guarded::new(function, *guard, caps)));
-                    session.register_udf(Arc::clone(&guarded))?;
+            let name = function.name().to_owned();
+            let guard = match GUARDED.iter().find(|(guarded, _)| *guarded == name) {
+                Some((_, guard)) => Some(*guard),
+                // Those that match a pattern are guarded where it is large.
+                None if copying.contains(name.as_str()) || name.starts_with("regexp_") => Some(Guard::Copies),
+                None => None,
+            };
+            match guard {
+                Some(_) if allowed.guarded.contains_key(&name) => {}
+                Some(guard) => {
+                    let guarded = Guarded::new(function, guard, caps);
+                    session.register_udf(Arc::new(ScalarUDF::from(guarded.clone())))?;
                     allowed.guarded.insert(name, guarded);
                 }
-                None if !allowed.free.contains(name) => {
-                    session.deregister_udf(name)?;
+                None if !allowed.free.contains(name.as_str()) => {
+                    session.deregister_udf(&name)?;
                 }
-                _ => {}
+                None => {}
             }
         }
         let aggregates: Vec<String> = session
@@ -133,7 +148,7 @@ impl Allowed {
     }
 
     /// The guarded form of a function that has one.
-    pub(super) fn guarded(&self, name: &str) -> Option<&Arc<ScalarUDF>> {
+    pub(super) fn guarded(&self, name: &str) -> Option<&Guarded> {
         self.guarded.get(name)
     }
 

@@ -1,6 +1,7 @@
-//! Ends what a dropped query still does. Its tasks are aborted only where they give way, and a
-//! join whose filter lets nothing pass makes no batch after which it would: so the filter asks
-//! whether anyone still waits. Deadlines are not kept here.
+//! Ends what a dropped query still does. Its tasks are aborted only where they give way, which
+//! the steps that make batches do (`bounded`). A join whose filter lets nothing pass makes none:
+//! so its filter asks whether anyone still waits. Planning asks before each of its rules.
+//! Deadlines are not kept here.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -8,28 +9,37 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{FieldRef, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Result, exec_err};
-use datafusion::logical_expr::ColumnarValue;
+use datafusion::logical_expr::{ColumnarValue, LogicalPlan};
+use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
-    CrossJoinExec, HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
+    HashJoinExec, HashJoinExecBuilder, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
 };
-use datafusion::physical_plan::unnest::UnnestExec;
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::union::UnionExec;
 use tokio_util::sync::CancellationToken;
 
-/// Makes joins end with their query, and give way after each batch: the tables' own streams
-/// do, but a join can make a great many batches of few of theirs. `ended` is cancelled when
-/// nobody waits for the query any more.
+use super::bounded::{BatchSize, BoundedExec};
+use super::made;
+
+/// Makes the steps of a plan end with their query, give way to others, and answer batches of
+/// `size`. `ended` is cancelled when nobody waits for the query any more.
 pub(in crate::query) fn interruptible(
     plan: Arc<dyn ExecutionPlan>,
+    size: BatchSize,
     ended: &CancellationToken,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| {
-        let join: Arc<dyn ExecutionPlan> = if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
+        let node: Arc<dyn ExecutionPlan> = if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
             let filter = join.filter().map(|filter| asking(filter, ended));
             Arc::new(
                 NestedLoopJoinExecBuilder::from(join)
@@ -39,24 +49,26 @@ pub(in crate::query) fn interruptible(
         } else if let Some(join) = node.downcast_ref::<HashJoinExec>() {
             let filter = join.filter().map(|filter| asking(filter, ended));
             HashJoinExecBuilder::from(join).with_filter(filter).build_exec()?
-        } else if node.is::<CrossJoinExec>() {
-            Arc::clone(&node)
-        } else {
+        } else if hands_on(&node) {
             return Ok(Transformed::no(node));
+        } else {
+            node
         };
-        Ok(Transformed::yes(Arc::new(CooperativeExec::new(join))))
+        let bounded = BoundedExec::new(node, size, ended.clone());
+        Ok(Transformed::yes(Arc::new(bounded)))
     })
     .data()
 }
 
-/// Whether a step of the plan makes several rows of one: then one batch can be much larger
-/// than what it was made of.
-pub(in crate::query) fn multiplies(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    plan.is::<NestedLoopJoinExec>()
-        || plan.is::<HashJoinExec>()
-        || plan.is::<CrossJoinExec>()
-        || plan.is::<UnnestExec>()
-        || plan.children().into_iter().any(multiplies)
+/// Whether a step makes at most one batch of each that it takes: then its input's bounds are
+/// its own.
+fn hands_on(node: &Arc<dyn ExecutionPlan>) -> bool {
+    node.is::<ProjectionExec>()
+        || node.is::<FilterExec>()
+        || node.is::<UnionExec>()
+        || node.is::<GlobalLimitExec>()
+        || node.is::<LocalLimitExec>()
+        || node.is::<CooperativeExec>()
 }
 
 fn asking(filter: &JoinFilter, ended: &CancellationToken) -> JoinFilter {
@@ -69,6 +81,51 @@ fn asking(filter: &JoinFilter, ended: &CancellationToken) -> JoinFilter {
         filter.column_indices().to_vec(),
         Arc::clone(filter.schema()),
     )
+}
+
+/// A rule of both optimizers that changes nothing and fails once its query has ended.
+#[derive(Debug, Clone)]
+pub(in crate::query) struct Asks(pub(in crate::query) CancellationToken);
+
+impl Asks {
+    /// `rules` with this one before each of them.
+    pub(in crate::query) fn before_each<R: Clone>(rules: &[R], this: &R) -> Vec<R> {
+        let with_this = rules.iter().flat_map(|rule| [this.clone(), rule.clone()]);
+        with_this.collect()
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.0.is_cancelled() {
+            true => exec_err!("the query has ended"),
+            false => Ok(()),
+        }
+    }
+}
+
+impl OptimizerRule for Asks {
+    fn name(&self) -> &'static str {
+        "asks"
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        self.check()?;
+        Ok(Transformed::no(plan))
+    }
+}
+
+impl PhysicalOptimizerRule for Asks {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        self.check()?;
+        Ok(plan)
+    }
+
+    fn name(&self) -> &'static str {
+        "asks"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
 }
 
 /// An expression that fails once its query has ended.
@@ -111,6 +168,7 @@ impl PhysicalExpr for Asking {
         if self.ended.is_cancelled() {
             return exec_err!("the query has ended");
         }
+        made::nothing_yet();
         self.inner.evaluate(batch)
     }
 

@@ -10,13 +10,20 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::{GroupingSet, ScalarFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, ScalarUDF, cast, lit, not};
 use datafusion::optimizer::AnalyzerRule;
 use regex::RegexBuilder;
+use tokio_util::sync::CancellationToken;
 
 use super::caps::{Breach, Cap, Caps};
+use super::concat::Concat;
 use super::functions::Allowed;
 use super::scalar::check_type;
+
+/// A program of this size is quick on any text that there is.
+const QUICK_PROGRAM_BYTES: usize = 16 << 10;
+/// A `%` of LIKE costs as much as so many bytes of a pattern.
+const WILDCARD_BYTES: usize = 64;
 
 /// Refuses a plan whose steps are too wide, or that groups too often.
 pub(in crate::query) fn check_width(plan: &LogicalPlan, caps: &Caps) -> Result<(), Breach> {
@@ -54,8 +61,10 @@ fn grouping_sets(expr: &Expr) -> usize {
 /// The rule that stands before all others.
 #[derive(Debug)]
 pub(in crate::query) struct Inspect {
-    pub(in crate::query) allowed: Allowed,
+    pub(in crate::query) allowed: Arc<Allowed>,
     pub(in crate::query) caps: Caps,
+    /// Ends the calls of the query that is planned.
+    pub(in crate::query) ended: CancellationToken,
 }
 
 impl AnalyzerRule for Inspect {
@@ -85,7 +94,7 @@ impl Inspect {
                 if !self.allowed.aggregate(name) {
                     return refuse(name);
                 }
-                self.centroids(name, &call.params.args)?;
+                self.check_centroids(name, &call.params.args)?;
             }
             Expr::WindowFunction(call) => match &call.fun {
                 WindowFunctionDefinition::AggregateUDF(function) => {
@@ -101,9 +110,19 @@ impl Inspect {
             },
             Expr::Cast(cast) => check_type(cast.field.data_type(), &self.caps)?,
             Expr::TryCast(cast) => check_type(cast.field.data_type(), &self.caps)?,
-            Expr::SimilarTo(like) => self.pattern(&like.pattern)?,
+            Expr::SimilarTo(like) => {
+                let kind = Match::of(like.case_insensitive, like.negated);
+                return self.matching(&like.expr, &like.pattern, kind, expr.clone());
+            }
             Expr::Like(like) => self.like(&like.pattern)?,
-            Expr::BinaryExpr(BinaryExpr { op, right, .. }) if is_match(*op) => self.pattern(right)?,
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match Match::by(*op) {
+                Some(kind) => return self.matching(left, right, kind, expr.clone()),
+                None if *op == Operator::StringConcat => {
+                    let operands = vec![left.as_ref().clone(), right.as_ref().clone()];
+                    return Ok(Transformed::yes(self.guarded(Concat::NAME, operands, 0)?));
+                }
+                None => {}
+            },
             _ => {}
         }
         Ok(Transformed::no(expr))
@@ -114,64 +133,134 @@ impl Inspect {
         if !self.allowed.scalar(name) {
             return refuse(name);
         }
-        if let (true, Some(pattern)) = (name.starts_with("regexp_"), call.args.get(1)) {
-            self.pattern(pattern)?;
+        let program_kib = match (name.starts_with("regexp_"), call.args.get(1)) {
+            (true, Some(pattern)) => self.pattern(pattern, call.args.len() > 2)?,
+            _ => 0,
+        };
+        if self.allowed.guarded(name).is_none() {
+            return Ok(Transformed::no(Expr::ScalarFunction(call)));
         }
-        match self.allowed.guarded(name) {
-            Some(guarded) => Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction {
-                func: Arc::clone(guarded),
-                args: call.args,
-            }))),
-            None => Ok(Transformed::no(Expr::ScalarFunction(call))),
+        let name = name.to_owned();
+        Ok(Transformed::yes(self.guarded(&name, call.args, program_kib)?))
+    }
+
+    /// A call of the guarded function of this name.
+    fn guarded(&self, name: &str, args: Vec<Expr>, program_kib: usize) -> Result<Expr> {
+        let Some(guarded) = self.allowed.guarded(name) else {
+            return refuse(name);
+        };
+        let guarded = guarded.of_query(&self.ended, program_kib);
+        Ok(Expr::ScalarFunction(ScalarFunction {
+            func: Arc::new(ScalarUDF::from(guarded)),
+            args,
+        }))
+    }
+
+    /// An operator that matches a pattern which is not small becomes the function that does:
+    /// an operator has no guard.
+    fn matching(&self, text: &Expr, pattern: &Expr, kind: Match, expr: Expr) -> Result<Transformed<Expr>> {
+        let program_kib = self.pattern(pattern, kind.ignores_case)?;
+        if program_kib == 0 {
+            return Ok(Transformed::no(expr));
         }
+        let mut args = vec![cast(text.clone(), DataType::Utf8), pattern.clone()];
+        if kind.ignores_case {
+            args.push(lit("i"));
+        }
+        let call = self.guarded("regexp_like", args, program_kib)?;
+        Ok(Transformed::yes(if kind.is_negated { not(call) } else { call }))
     }
 
     fn like(&self, pattern: &Expr) -> Result<()> {
         if let Some(pattern) = text(pattern) {
-            self.caps.check(Cap::PatternBytes, pattern.len())?;
+            let wildcards = pattern.bytes().filter(|byte| *byte == b'%').count();
+            let bytes = pattern
+                .len()
+                .saturating_add(wildcards.saturating_mul(WILDCARD_BYTES));
+            self.caps.check(Cap::PatternBytes, bytes)?;
         }
         Ok(())
     }
 
-    /// A regular expression must be known while planning, and compile to a small program.
-    fn pattern(&self, pattern: &Expr) -> Result<()> {
+    /// A regular expression must be known while planning, and compile to a small program. Its
+    /// KiB are answered, and none for one that is quick on any text.
+    fn pattern(&self, pattern: &Expr, ignores_case: bool) -> Result<usize> {
         if is_null(pattern) {
-            return Ok(());
+            return Ok(0);
         }
         let Some(pattern) = text(pattern) else {
             return Err(self.caps.breach(Cap::PatternBytes).into());
         };
         self.caps.check(Cap::PatternBytes, pattern.len())?;
-        let built = RegexBuilder::new(pattern)
-            .size_limit(self.caps.get(Cap::ProgramBytes))
-            .build();
-        match built {
-            Err(regex::Error::CompiledTooBig(_)) => Err(self.caps.breach(Cap::ProgramBytes).into()),
-            // What is wrong otherwise is said by the function that is called.
-            _ => Ok(()),
+        let largest = self.caps.get(Cap::ProgramBytes);
+        for bytes in [QUICK_PROGRAM_BYTES.min(largest), largest] {
+            let built = RegexBuilder::new(pattern)
+                .case_insensitive(ignores_case)
+                .size_limit(bytes)
+                .build();
+            match built {
+                Err(regex::Error::CompiledTooBig(_)) => {}
+                // What is wrong otherwise is said by the function that is called.
+                _ if bytes <= QUICK_PROGRAM_BYTES => return Ok(0),
+                _ => return Ok(bytes / 1024),
+            }
+        }
+        Err(self.caps.breach(Cap::ProgramBytes).into())
+    }
+
+    fn check_centroids(&self, name: &str, args: &[Expr]) -> Result<()> {
+        match centroids_argument(name, args) {
+            None => Ok(()),
+            Some(_) => match centroids(name, args) {
+                Some(count) => Ok(self.caps.check(Cap::Centroids, count)?),
+                None => Err(self.caps.breach(Cap::Centroids).into()),
+            },
+        }
+    }
+}
+
+/// How a pattern is matched.
+#[derive(Debug, Clone, Copy)]
+struct Match {
+    ignores_case: bool,
+    is_negated: bool,
+}
+
+impl Match {
+    fn of(ignores_case: bool, is_negated: bool) -> Self {
+        Self {
+            ignores_case,
+            is_negated,
         }
     }
 
-    fn centroids(&self, name: &str, args: &[Expr]) -> Result<()> {
-        let place = match name {
-            "approx_percentile_cont" => 2,
-            "approx_percentile_cont_with_weight" => 3,
-            _ => return Ok(()),
-        };
-        let Some(centroids) = args.get(place) else {
-            return Ok(());
-        };
-        let value = match centroids {
-            Expr::Literal(value, _) => value.cast_to(&DataType::Int64).ok(),
+    fn by(op: Operator) -> Option<Self> {
+        match op {
+            Operator::RegexMatch => Some(Self::of(false, false)),
+            Operator::RegexIMatch => Some(Self::of(true, false)),
+            Operator::RegexNotMatch => Some(Self::of(false, true)),
+            Operator::RegexNotIMatch => Some(Self::of(true, true)),
             _ => None,
-        };
-        match value {
-            Some(ScalarValue::Int64(Some(count))) => {
-                let count = usize::try_from(count).unwrap_or(0);
-                Ok(self.caps.check(Cap::Centroids, count)?)
-            }
-            _ => Err(self.caps.breach(Cap::Centroids).into()),
         }
+    }
+}
+
+/// How many centroids a call asks for with a literal.
+pub(super) fn centroids(name: &str, args: &[Expr]) -> Option<usize> {
+    let Expr::Literal(value, _) = centroids_argument(name, args)? else {
+        return None;
+    };
+    match value.cast_to(&DataType::Int64).ok()? {
+        ScalarValue::Int64(Some(count)) => Some(usize::try_from(count).unwrap_or(0)),
+        _ => None,
+    }
+}
+
+fn centroids_argument<'a>(name: &str, args: &'a [Expr]) -> Option<&'a Expr> {
+    match name {
+        "approx_percentile_cont" => args.get(2),
+        "approx_percentile_cont_with_weight" => args.get(3),
+        _ => None,
     }
 }
 
@@ -179,13 +268,6 @@ fn refuse<T>(name: &str) -> Result<T> {
     Err(DataFusionError::Plan(format!(
         "the function {name} is not available; SHOW FUNCTIONS lists those that are"
     )))
-}
-
-fn is_match(op: Operator) -> bool {
-    matches!(
-        op,
-        Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch
-    )
 }
 
 fn is_null(expr: &Expr) -> bool {

@@ -10,6 +10,9 @@ use datafusion::logical_expr::ColumnarValue;
 /// A number and the list that holds it cost this much at least.
 const ITEM_BYTES: usize = 16;
 
+/// What each row costs.
+pub(super) type OfRow = Box<dyn Fn(usize) -> usize>;
+
 /// What a call makes of its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Growth {
@@ -19,6 +22,8 @@ pub(super) enum Growth {
     Pad,
     /// The first with each place replaced by the third.
     Replace,
+    /// The first with what matches replaced by the third, which may repeat it.
+    ReplaceMatches,
     /// All arguments together.
     Sum,
     /// All arguments, with the first between them.
@@ -52,57 +57,62 @@ impl Lengths {
     }
 }
 
-/// The bytes of the largest value, and of all.
-pub(super) fn made(growth: Growth, args: &[ColumnarValue], rows: usize) -> Result<(usize, usize)> {
+/// The bytes that each row's value has at most.
+pub(super) fn made(growth: Growth, args: &[ColumnarValue]) -> Result<OfRow> {
     let bytes = args.iter().map(bytes).collect::<Result<Vec<_>>>()?;
-    let len = |index: usize, row: usize| bytes.get(index).map_or(0, |lengths| lengths.at(row));
     let count = match growth {
         Growth::Repeat | Growth::Pad | Growth::Resize => args.get(1).map(numbers).transpose()?,
         Growth::Series => Some(series(args)?),
         _ => None,
     };
     let count = count.unwrap_or(Lengths::One(0));
-    let sum = |row: usize| (0..args.len()).fold(0, |sum: usize, index| sum.saturating_add(len(index, row)));
-    let of_row = |row: usize| match growth {
-        Growth::Repeat => len(0, row)
-            .saturating_add(ITEM_BYTES / 2)
-            .saturating_mul(count.at(row)),
-        Growth::Pad => count.at(row).saturating_mul(4),
+    Ok(Box::new(move |row| {
+        made_of_row(growth, &bytes, count.at(row), row)
+    }))
+}
+
+fn made_of_row(growth: Growth, bytes: &[Lengths], count: usize, row: usize) -> usize {
+    let len = |index: usize| bytes.get(index).map_or(0, |lengths| lengths.at(row));
+    let sum = || (0..bytes.len()).fold(0, |sum: usize, index| sum.saturating_add(len(index)));
+    match growth {
+        Growth::Repeat => len(0).saturating_add(ITEM_BYTES / 2).saturating_mul(count),
+        Growth::Pad => count.saturating_mul(4),
         Growth::Resize => {
-            let item = len(2, row).max(ITEM_BYTES);
-            sum(row).saturating_add(count.at(row).saturating_mul(item))
+            let item = len(2).max(ITEM_BYTES);
+            sum().saturating_add(count.saturating_mul(item))
         }
-        Growth::Series => count.at(row).saturating_mul(ITEM_BYTES / 2),
+        Growth::Series => count.saturating_mul(ITEM_BYTES / 2),
         Growth::Replace => {
-            let places = (len(0, row) / len(1, row).max(1)).saturating_add(1);
-            len(0, row).saturating_add(places.saturating_mul(len(2, row)))
+            let places = (len(0) / len(1).max(1)).saturating_add(1);
+            len(0).saturating_add(places.saturating_mul(len(2)))
         }
-        Growth::Sum => sum(row),
-        Growth::Joined => sum(row).saturating_add(len(0, row).saturating_mul(args.len())),
+        // An empty match is found beside each character, and `$0` is two bytes for a match.
+        Growth::ReplaceMatches => (len(0).saturating_add(1)).saturating_mul(len(2).saturating_mul(3) / 2 + 1),
+        Growth::Sum => sum(),
+        Growth::Joined => sum().saturating_add(len(0).saturating_mul(bytes.len())),
         Growth::ListText => {
-            let between = len(1, row).saturating_add(len(2, row)).saturating_add(ITEM_BYTES);
-            len(0, row).saturating_mul(between / 4 + 2)
+            let between = len(1).saturating_add(len(2)).saturating_add(ITEM_BYTES);
+            len(0).saturating_mul(between / 4 + 2)
         }
-        Growth::Split => len(0, row).saturating_mul(8).saturating_add(sum(row)),
-        Growth::Format => len(1, row).saturating_mul(32),
-        Growth::Times(factor) => len(0, row).saturating_mul(factor),
+        Growth::Split => len(0).saturating_mul(8).saturating_add(sum()),
+        Growth::Format => len(1).saturating_mul(32),
+        Growth::Times(factor) => len(0).saturating_mul(factor),
+    }
+}
+
+/// The product of each row's two texts' lengths.
+pub(super) fn product(args: &[ColumnarValue]) -> Result<OfRow> {
+    let [left, right, ..] = args else {
+        return Ok(Box::new(|_| 0));
     };
-    Ok(fold(rows, of_row))
-}
-
-/// The product of two texts' lengths, over all rows.
-pub(super) fn steps(args: &[ColumnarValue], rows: usize) -> Result<usize> {
-    let [left, right, ..] = args else { return Ok(0) };
     let (left, right) = (bytes(left)?, bytes(right)?);
-    Ok(fold(rows, |row| left.at(row).saturating_mul(right.at(row))).1)
+    Ok(Box::new(move |row| left.at(row).saturating_mul(right.at(row))))
 }
 
-fn fold(rows: usize, of_row: impl Fn(usize) -> usize) -> (usize, usize) {
-    (0..rows.max(1))
-        .map(of_row)
-        .fold((0, 0), |(max, sum): (usize, usize), bytes| {
-            (max.max(bytes), sum.saturating_add(bytes))
-        })
+/// The length of each row's first text, so many times.
+pub(super) fn times(args: &[ColumnarValue], factor: usize) -> Result<OfRow> {
+    let first = args.first().map(bytes).transpose()?.unwrap_or(Lengths::One(0));
+    Ok(Box::new(move |row| first.at(row).saturating_mul(factor)))
 }
 
 fn bytes(value: &ColumnarValue) -> Result<Lengths> {
