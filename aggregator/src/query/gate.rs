@@ -15,6 +15,7 @@ mod made;
 pub(super) mod plan;
 mod scalar;
 mod sizes;
+mod weight;
 
 use std::time::Duration;
 

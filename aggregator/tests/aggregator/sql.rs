@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_aggregator::query::{Answer, Engine, Format, Limits, QueryError, Question, named};
+use meridian_aggregator::query::{Answer, Cap, Caps, Engine, Format, Limits, QueryError, Question, named};
 use meridian_proto::signal::Signal;
 use serde_json::Value;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
@@ -292,6 +292,60 @@ async fn memory_has_a_limit_that_is_an_error_of_the_query() {
     let refused = ask(&engine, sql).await.expect_err("too much");
     assert_eq!(refused.code(), "query_memory", "{refused}");
 }
+
+/// The literal makes batches of three rows where functions may make 64 KiB, and of all rows else.
+#[tokio::test]
+async fn answers_are_the_same_however_small_batches_are() {
+    let patient = Limits {
+        query_timeout: Duration::from_secs(300),
+        ..Limits::default()
+    };
+    let limits = Limits {
+        statement: Caps::default().with(Cap::CallBytes, 64 << 10),
+        ..patient.clone()
+    };
+    let (bounded, _bounded) = engine_with(limits, |fixture| fixture.with_hot_spans(150));
+    let (free, _free) = engine_with(patient, |fixture| fixture.with_hot_spans(150));
+    let long = "x".repeat(10_000);
+    let numbers = format!(
+        "WITH n AS (SELECT value AS v, CASE WHEN value < 0 THEN '{long}' ELSE CAST(value % 50 AS VARCHAR) END AS t \
+         FROM generate_series(1, 400)) "
+    );
+    for sql in SPLIT {
+        let sql = format!("{numbers}{sql}");
+        assert_eq!(
+            rows(&bounded, &sql).await,
+            rows(&free, &sql).await,
+            "{}",
+            &sql[10_000..]
+        );
+    }
+}
+
+const SPLIT: &[&str] = &[
+    "SELECT count(*) AS c, sum(v) AS s, max(upper(t)) AS m, approx_distinct(t) AS d FROM n WHERE v % 3 <> 1",
+    "SELECT t, v FROM n ORDER BY t, v DESC LIMIT 40 OFFSET 13",
+    "SELECT sum(r * v) AS s FROM (SELECT v, row_number() OVER (ORDER BY upper(repeat(t, 9)), v) AS r FROM n)",
+    "SELECT v, lag(v, 2) OVER w AS l, sum(v) OVER w AS s FROM n WINDOW w AS (PARTITION BY t || 'p' ORDER BY v) \
+     ORDER BY v LIMIT 300",
+    "SELECT t || '-' || (v % 3) AS k, count(*) AS c FROM n GROUP BY t || '-' || (v % 3) HAVING count(*) > 1 ORDER BY k",
+    "SELECT k, count(*) AS c FROM (SELECT t || 'x' AS k FROM n) GROUP BY k ORDER BY k",
+    "SELECT count(*) AS c, sum(a.v * b.v) AS s FROM n a JOIN n b ON a.t || 'q' = b.t || 'q' AND a.v < b.v",
+    "SELECT count(*) AS c, count(b.v) AS m, sum(a.v) AS s FROM n a FULL JOIN n b ON a.v = b.v + 300",
+    "SELECT count(*) AS c, sum(a.v - b.v) AS s FROM n a JOIN n b ON a.v > b.v + 350",
+    "SELECT sum(v) AS s FROM n WHERE v IN (SELECT v * 2 FROM n) AND v NOT IN (SELECT v * 3 FROM n)",
+    "SELECT sum(v) AS s FROM n o WHERE EXISTS (SELECT 1 FROM n i WHERE i.v = o.v * 2 AND i.t <> o.t)",
+    "SELECT count(*) AS c FROM n WHERE v > (SELECT avg(v) FROM n) AND t <> (SELECT max(t) FROM n)",
+    "SELECT t FROM n UNION SELECT name FROM spans ORDER BY t LIMIT 70",
+    "(SELECT v FROM n WHERE v < 99 EXCEPT SELECT v * 2 FROM n) UNION ALL (SELECT v FROM n INTERSECT SELECT 7) ORDER BY v",
+    "SELECT count(*) AS c, sum(u) AS s FROM (SELECT unnest(range(v % 9)) AS u FROM n)",
+    "SELECT DISTINCT ON (t) t, v FROM n ORDER BY t, v DESC",
+    "SELECT array_agg(v ORDER BY upper(t), v) AS l, string_agg(t, ',' ORDER BY v) AS g FROM n WHERE v < 99",
+    "SELECT s.name, count(*) AS c, sum(n.v) AS s FROM spans s LEFT JOIN n ON s.duration_ns % 50 = n.v GROUP BY s.name \
+     ORDER BY s.name",
+    "SELECT name || '/' || region AS k, attributes, resource FROM spans ORDER BY start_time, span_id, k LIMIT 60",
+    "SELECT NULL || 'a' AS a, 'a' || 1 AS b, [1] || [2, 3] AS c, max(t || NULL) AS d FROM n",
+];
 
 #[tokio::test]
 async fn a_cast_of_the_trace_id_column_finds_rows_in_files_and_in_memory() {

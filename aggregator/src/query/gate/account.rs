@@ -141,10 +141,14 @@ impl Drop for Watch {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut running = self.watched.running.lock();
-        running
-            .accounts
-            .retain(|account| !Arc::ptr_eq(account, &self.account));
+        // A statement that is planned anew may enter before its first attempt has left.
+        let accounts = &mut self.watched.running.lock().accounts;
+        let place = accounts
+            .iter()
+            .position(|account| Arc::ptr_eq(account, &self.account));
+        if let Some(place) = place {
+            accounts.remove(place);
+        }
     }
 }
 
@@ -186,6 +190,8 @@ fn end_largest(accounts: &[Arc<Account>], bytes: usize) {
 struct Line {
     bound: usize,
     now: usize,
+    /// Whether a query was being ended when it was last looked at.
+    was_ending: bool,
     /// How often it was looked at while a query was being ended.
     patience: u32,
 }
@@ -195,6 +201,7 @@ impl Line {
         Self {
             bound,
             now: bound,
+            was_ending: false,
             patience: 0,
         }
     }
@@ -203,7 +210,7 @@ impl Line {
     /// is, unless it does not end, as one that is being planned.
     fn is_crossed(&mut self, bytes: usize, is_ending: bool) -> bool {
         let with_room = bytes.saturating_add(self.bound / 8);
-        let has_ended = self.patience > 0 && !is_ending;
+        let has_ended = self.was_ending && !is_ending;
         self.now = match has_ended {
             true => with_room.max(self.bound),
             false => self.now.min(with_room).max(self.bound),
@@ -212,7 +219,9 @@ impl Line {
             true => (self.patience + 1) % PATIENCE,
             false => 0,
         };
-        bytes > self.now && self.patience == 0
+        let is_crossed = bytes > self.now && self.patience == 0;
+        self.was_ending = is_ending || is_crossed;
+        is_crossed
     }
 }
 
@@ -238,11 +247,10 @@ mod tests {
             assert!(!line.is_crossed(5_000, true), "one is being ended");
         }
         assert!(line.is_crossed(5_000, true), "it does not end");
-        assert!(!line.is_crossed(5_000, true));
         assert!(!line.is_crossed(2_000, false), "what it left behind");
         assert!(!line.is_crossed(2_100, false), "with an eighth of the bound");
         assert!(line.is_crossed(2_101, false));
-        assert!(!line.is_crossed(2_000, true));
+        assert!(!line.is_crossed(2_101, false), "it ended at once");
         assert!(!line.is_crossed(100, false), "everything was given back");
         assert!(line.is_crossed(801, false));
     }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -19,7 +18,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Pla
 use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::made;
+use super::{made, weight};
 
 /// How long a query computes before it lets others.
 const TURN: Duration = Duration::from_millis(10);
@@ -35,13 +34,25 @@ pub(in crate::query) struct BatchSize {
 #[derive(Debug, Clone)]
 pub(super) struct BoundedExec {
     input: Arc<dyn ExecutionPlan>,
+    properties: Arc<PlanProperties>,
     size: BatchSize,
     ended: CancellationToken,
 }
 
 impl BoundedExec {
     pub(super) fn new(input: Arc<dyn ExecutionPlan>, size: BatchSize, ended: CancellationToken) -> Self {
-        Self { input, size, ended }
+        let properties = Arc::clone(input.properties());
+        Self {
+            input,
+            properties,
+            size,
+            ended,
+        }
+    }
+
+    /// What its input says of itself is as it was for another that answers the same.
+    pub(super) fn with_properties(self, properties: Arc<PlanProperties>) -> Self {
+        Self { properties, ..self }
     }
 }
 
@@ -57,7 +68,7 @@ impl ExecutionPlan for BoundedExec {
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
+        &self.properties
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
@@ -80,7 +91,8 @@ impl ExecutionPlan for BoundedExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.pop().unwrap_or_else(|| Arc::clone(&self.input));
-        Ok(Arc::new(Self::new(input, self.size, self.ended.clone())))
+        let step = Self::new(input, self.size, self.ended.clone());
+        Ok(Arc::new(step.with_properties(Arc::clone(&self.properties))))
     }
 
     fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -135,18 +147,10 @@ impl Bounded {
         if batch.num_rows() == 0 {
             return self.size.rows;
         }
-        let bytes: usize = batch.columns().iter().map(|column| slice_bytes(column)).sum();
-        let of_row = (bytes / batch.num_rows()).max(1);
+        let columns = batch.columns().iter().map(|column| weight::of_rows(column));
+        let of_row = (columns.fold(0, usize::saturating_add) / batch.num_rows()).max(1);
         self.size.rows.min(self.size.bytes / of_row).max(1)
     }
-}
-
-/// The bytes of the rows themselves, where others share the column's memory.
-fn slice_bytes(column: &dyn Array) -> usize {
-    column
-        .to_data()
-        .get_slice_memory_size()
-        .unwrap_or_else(|_| column.get_array_memory_size())
 }
 
 impl Stream for Bounded {

@@ -1,6 +1,7 @@
 //! Ends what a dropped query still does. Its tasks are aborted only where they give way, which
 //! the steps that make batches do (`bounded`). A join whose filter lets nothing pass makes none:
-//! so its filter asks whether anyone still waits. Planning asks before each of its rules.
+//! so its filter asks whether anyone still waits, and so does what a sort sorts by. Planning asks
+//! before each of its rules.
 //! Deadlines are not kept here.
 
 use std::fmt;
@@ -14,7 +15,8 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Result, exec_err};
 use datafusion::logical_expr::{ColumnarValue, LogicalPlan};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
@@ -25,6 +27,7 @@ use datafusion::physical_plan::joins::{
 };
 use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::union::UnionExec;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +42,7 @@ pub(in crate::query) fn interruptible(
     ended: &CancellationToken,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     plan.transform_up(|node| {
+        let properties = Arc::clone(node.properties());
         let node: Arc<dyn ExecutionPlan> = if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
             let filter = join.filter().map(|filter| asking(filter, ended));
             Arc::new(
@@ -49,13 +53,18 @@ pub(in crate::query) fn interruptible(
         } else if let Some(join) = node.downcast_ref::<HashJoinExec>() {
             let filter = join.filter().map(|filter| asking(filter, ended));
             HashJoinExecBuilder::from(join).with_filter(filter).build_exec()?
+        } else if let Some(sort) = node
+            .downcast_ref::<SortExec>()
+            .and_then(|sort| asking_sort(sort, ended))
+        {
+            Arc::new(sort)
         } else if hands_on(&node) {
             return Ok(Transformed::no(node));
         } else {
             node
         };
         let bounded = BoundedExec::new(node, size, ended.clone());
-        Ok(Transformed::yes(Arc::new(bounded)))
+        Ok(Transformed::yes(Arc::new(bounded.with_properties(properties))))
     })
     .data()
 }
@@ -71,13 +80,22 @@ fn hands_on(node: &Arc<dyn ExecutionPlan>) -> bool {
         || node.is::<CooperativeExec>()
 }
 
+/// A sort of all rows takes all batches before it computes for each what it sorts by.
+fn asking_sort(sort: &SortExec, ended: &CancellationToken) -> Option<SortExec> {
+    if sort.fetch().is_some() || sort.expr().iter().all(|by| by.expr.is::<Column>()) {
+        return None;
+    }
+    let ordering = LexOrdering::new(sort.expr().iter().map(|by| PhysicalSortExpr {
+        expr: Asking::of(&by.expr, ended),
+        options: by.options,
+    }))?;
+    let asking = SortExec::new(ordering, Arc::clone(sort.input()));
+    Some(asking.with_preserve_partitioning(sort.preserve_partitioning()))
+}
+
 fn asking(filter: &JoinFilter, ended: &CancellationToken) -> JoinFilter {
-    let expression = Arc::new(Asking {
-        inner: Arc::clone(filter.expression()),
-        ended: ended.clone(),
-    });
     JoinFilter::new(
-        expression,
+        Asking::of(filter.expression(), ended),
         filter.column_indices().to_vec(),
         Arc::clone(filter.schema()),
     )
@@ -133,6 +151,15 @@ impl PhysicalOptimizerRule for Asks {
 struct Asking {
     inner: Arc<dyn PhysicalExpr>,
     ended: CancellationToken,
+}
+
+impl Asking {
+    fn of(inner: &Arc<dyn PhysicalExpr>, ended: &CancellationToken) -> Arc<dyn PhysicalExpr> {
+        Arc::new(Self {
+            inner: Arc::clone(inner),
+            ended: ended.clone(),
+        })
+    }
 }
 
 impl PartialEq for Asking {

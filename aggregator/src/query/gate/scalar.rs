@@ -17,8 +17,8 @@ use datafusion::logical_expr::{
 use tokio_util::sync::CancellationToken;
 
 use super::caps::{Cap, Caps};
-use super::made;
 use super::sizes::{self, Growth, OfRow};
+use super::{made, weight};
 
 /// What is checked before a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,9 +122,10 @@ impl Guarded {
         if self.ended.is_cancelled() {
             return exec_err!("the query has ended");
         }
+        let given = weight::given(&args.args);
         let value = self.inner.inner().invoke_with_args(args)?;
         let bytes = match &value {
-            ColumnarValue::Array(array) => array.get_array_memory_size(),
+            ColumnarValue::Array(array) => weight::made(array, &given),
             ColumnarValue::Scalar(scalar) => scalar.size(),
         };
         made::add(bytes, &self.caps)?;

@@ -136,6 +136,9 @@ fn lengths(array: &ArrayRef) -> Vec<usize> {
         DataType::BinaryView => of(&|row| array.as_binary_view().value(row).len()),
         DataType::Dictionary(..) => {
             let dictionary = array.as_any_dictionary();
+            if dictionary.values().is_empty() {
+                return vec![0; array.len()];
+            }
             let values = lengths(dictionary.values());
             let keys = dictionary.normalized_keys();
             of(&|row| values.get(keys[row]).copied().unwrap_or(0))
