@@ -147,33 +147,30 @@ impl Case {
     }
 
     fn over_grpc(self) -> Input {
-        let body = self.body;
-        Input {
-            is_heavy: self.is_heavy,
-            class: self.class,
-            what: self.what,
-            signal: self.signal,
-            expected: self.expected,
-            sent: Sent::Grpc {
-                method: "POST",
-                path: grpc_path(self.signal).to_owned(),
-                headers: Vec::new(),
-                body: Box::new(move || framing::framed(0, &body())),
-            },
-        }
+        let path = grpc_path(self.signal).to_owned();
+        self.sent(|body| Sent::Grpc {
+            method: "POST",
+            path,
+            headers: Vec::new(),
+            body: Box::new(move || framing::framed(0, &body())),
+        })
     }
 
     fn over_http(self, headers: &'static [(&'static str, &'static str)]) -> Input {
-        let (body, path) = (self.body, crate::otlp::path(self.signal));
+        let path = crate::otlp::path(self.signal);
+        self.sent(|body| Sent::Http {
+            bytes: Box::new(move || heads::post(path, headers, &body())),
+        })
+    }
+
+    fn sent(self, how: impl FnOnce(Make) -> Sent) -> Input {
         Input {
-            is_heavy: self.is_heavy,
             class: self.class,
             what: self.what,
             signal: self.signal,
+            sent: how(self.body),
             expected: self.expected,
-            sent: Sent::Http {
-                bytes: Box::new(move || heads::post(path, headers, &body())),
-            },
+            is_heavy: self.is_heavy,
         }
     }
 }

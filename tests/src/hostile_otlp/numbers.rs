@@ -102,18 +102,15 @@ fn enumerations() -> Vec<Case> {
     all
 }
 
+/// A metric that may be rejected, beside two that are kept.
+fn odd_metric(what: String, metric: &[u8]) -> Case {
+    let body = beside_good(METRICS, metric);
+    Case::new("range", what, METRICS, body, Expected::odd(3, 1))
+}
+
 fn points() -> Vec<Case> {
     let mut all = Vec::new();
-    let mut add = |what: String, metric: &[u8]| {
-        let expected = Expected::odd(3, 1);
-        all.push(Case::new(
-            "range",
-            what,
-            METRICS,
-            beside_good(METRICS, metric),
-            expected,
-        ));
-    };
+    let mut add = |what: String, metric: &[u8]| all.push(odd_metric(what, metric));
     let doubles = [
         f64::NAN,
         f64::INFINITY,
@@ -146,16 +143,7 @@ fn of(data: u64, point: &[u8]) -> Vec<u8> {
 /// Histograms with buckets.
 fn histograms() -> Vec<Case> {
     let mut all = Vec::new();
-    let mut add = |what: String, metric: &[u8]| {
-        let expected = Expected::odd(3, 1);
-        all.push(Case::new(
-            "range",
-            what,
-            METRICS,
-            beside_good(METRICS, metric),
-            expected,
-        ));
-    };
+    let mut add = |what: String, metric: &[u8]| all.push(odd_metric(what, metric));
     let packed = |values: &[u64]| {
         values
             .iter()
@@ -209,16 +197,7 @@ fn histograms() -> Vec<Case> {
 /// Exponential histograms, summaries, and what a metric may lack.
 fn distributions() -> Vec<Case> {
     let mut all = Vec::new();
-    let mut add = |what: String, metric: &[u8]| {
-        let expected = Expected::odd(3, 1);
-        all.push(Case::new(
-            "range",
-            what,
-            METRICS,
-            beside_good(METRICS, metric),
-            expected,
-        ));
-    };
+    let mut add = |what: String, metric: &[u8]| all.push(odd_metric(what, metric));
     // sint32 in zigzag: 2^32 - 1 is the least of all.
     for scale in [40, 0xffff_ffff, 0xffff_fffe, u64::MAX] {
         let point = [
