@@ -9,6 +9,7 @@ mod functions;
 mod gate;
 mod grouping;
 mod ids;
+mod lookup;
 pub mod named;
 pub mod params;
 mod place;
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::{BadId, QueryError};
 pub use gate::caps;
 pub use gate::{Cap, Caps, Limits};
+pub use lookup::Lookup;
 pub use params::{Param, Params};
 pub use render::{Format, Rows};
 pub use source::Source;
@@ -63,27 +65,60 @@ use table::QueryContext;
 /// Damaged files that one question may meet: they are found one at a time.
 const DAMAGES_MET_MAX: usize = 16;
 
-/// A statement and what is wanted of it.
+/// What is asked, and what is wanted of it.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// The statement.
-    pub sql: String,
-    /// The values of its `$name`s.
-    pub params: Params,
+    /// What is asked.
+    pub ask: Ask,
     /// How the rows are wanted.
     pub format: Format,
     /// How many rows at most; the engine's limit if `None`.
     pub rows_max: Option<usize>,
 }
 
+/// What can be asked.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// A statement.
+    Sql {
+        /// Its text.
+        text: Arc<str>,
+        /// The values of its `$name`s.
+        params: Params,
+    },
+    /// All spans of a trace.
+    Trace(Lookup),
+}
+
 impl Question {
-    /// The statement as it is, its rows as `format`.
-    pub fn new(sql: impl Into<String>, format: Format) -> Self {
+    /// A statement with the values of its `$name`s, its rows as `format`.
+    pub fn sql(text: impl Into<Arc<str>>, params: Params, format: Format) -> Self {
         Self {
-            sql: sql.into(),
-            params: Params::new(),
+            ask: Ask::Sql {
+                text: text.into(),
+                params,
+            },
             format,
             rows_max: None,
+        }
+    }
+
+    /// The spans of a trace, up to as many as a trace may have in an answer.
+    pub fn trace(lookup: Lookup, limits: &Limits) -> Self {
+        Self {
+            ask: Ask::Trace(lookup),
+            format: Format::Batches,
+            rows_max: Some(limits.trace_rows_max),
+        }
+    }
+}
+
+impl Ask {
+    /// The statement, for messages.
+    fn text(&self) -> Arc<str> {
+        match self {
+            Self::Sql { text, .. } => Arc::clone(text),
+            Self::Trace(_) => "".into(),
         }
     }
 }
@@ -181,7 +216,9 @@ impl Engine {
 
     /// Answers one question, or says why not, before the deadline.
     pub async fn ask(&self, question: Question) -> Result<Answer, QueryError> {
-        gate::check_bytes(&question.sql, &self.0.limits)?;
+        if let Ask::Sql { text, .. } = &question.ask {
+            gate::check_bytes(text, &self.0.limits)?;
+        }
         if let Some(outage) = self.0.source.outage().filter(|outage| outage.is_closed) {
             let reason = outage.to_string();
             return Err(QueryError::Store { reason });
@@ -228,12 +265,11 @@ impl Engine {
         let ended = CancellationToken::new();
         let _ends = ended.clone().drop_guard();
         let rows_max = question.rows_max.unwrap_or(self.0.limits.query_rows_max);
-        let sql: Arc<str> = question.sql.as_str().into();
+        let sql = question.ask.text();
         let planned = {
             let inner = Arc::clone(&self.0);
             let (scope, open_files) = (Arc::clone(&scope), open_files.clone());
             let place = Arc::clone(&place);
-            let (sql, params) = (Arc::clone(&sql), question.params);
             let account = Arc::clone(account);
             let work = move || async move {
                 let _place = place;
@@ -243,7 +279,7 @@ impl Engine {
                     rows_max,
                     ended,
                 };
-                inner.plan(&sql, &params, &tables, &run).await
+                inner.plan(&question.ask, &tables, &run).await
             };
             self.0.workers.plan(work).await?
         };
@@ -288,16 +324,13 @@ impl Inner {
         }
     }
 
-    async fn plan(
-        &self,
-        sql: &str,
-        params: &Params,
-        tables: &QueryContext,
-        run: &Run,
-    ) -> Result<Planned, QueryError> {
-        shape::check(sql, params, &self.limits.statement)?;
+    async fn plan(&self, ask: &Ask, tables: &QueryContext, run: &Run) -> Result<Planned, QueryError> {
+        if let Ask::Sql { text, params } = ask {
+            shape::check(text, params, &self.limits.statement)?;
+        }
+        let sql = ask.text();
         let explain = |error: &DataFusionError| {
-            explain::explain(error, &context(sql, &tables.open_files, &self.limits))
+            explain::explain(error, &context(&sql, &tables.open_files, &self.limits))
         };
         let session = self
             .sessions
@@ -308,6 +341,13 @@ impl Inner {
                 &run.ended,
             )
             .map_err(|error| explain(&error))?;
+        let (sql, params) = match ask {
+            Ask::Sql { text, params } => (text, params),
+            Ask::Trace(lookup) => {
+                let planned = self.plan_lookup(lookup, &session, tables, run).await;
+                return planned.map_err(|error| explain(&error));
+            }
+        };
         let dialect = session.config_options().sql_parser.dialect;
         let mut statement = session
             .sql_to_statement(sql, &dialect)
@@ -317,6 +357,23 @@ impl Inner {
         self.plan_statement(session, statement, run)
             .await?
             .map_err(|error| explain(&error))
+    }
+
+    async fn plan_lookup(
+        &self,
+        lookup: &Lookup,
+        session: &SessionState,
+        tables: &QueryContext,
+        run: &Run,
+    ) -> Result<Planned, DataFusionError> {
+        let plan = lookup
+            .plan(session, tables, run.rows_max.saturating_add(1))
+            .await?;
+        let size = batches::plain(session.config().batch_size(), &self.limits);
+        Ok(Planned {
+            plan: interrupt::interruptible(plan, size, &run.ended)?,
+            task: session.task_ctx(),
+        })
     }
 
     fn tables(&self, scope: Arc<Scope>, open_files: OpenFiles) -> QueryContext {

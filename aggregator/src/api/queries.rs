@@ -94,8 +94,8 @@ pub(super) async fn ask(
     let format = accept::format_of(&headers)?;
     let Path(name) = name?;
     let query = named::find(&name).ok_or_else(|| unknown(&name))?;
-    let mut question = Question::new(query.sql, format);
-    question.params = query.params(&given?.0, state.engine.now_unix_nanos())?;
+    let params = query.params(&given?.0, state.engine.now_unix_nanos())?;
+    let question = Question::sql(query.sql, params, format);
     let answer = state.engine.ask(question).await?;
     Ok(envelope::respond(answer, format))
 }

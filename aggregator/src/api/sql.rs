@@ -58,8 +58,8 @@ pub(super) async fn post(State(state): State<ApiState>, request: Request) -> Res
     check_encoding(&headers)?;
     let body = body::read(request).await?;
     let request = read(&headers, &body)?;
-    let mut question = Question::new(request.sql, format);
-    question.params = params::from_json(&request.params)?;
+    let params = params::from_json(&request.params)?;
+    let question = Question::sql(request.sql, params, format);
     let answer = state.engine.ask(question).await?;
     Ok(envelope::respond(answer, format))
 }

@@ -6,7 +6,6 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::DateTime;
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::record_batch::RecordBatch;
 use meridian_proto::ids::{TRACE_ID_BYTES, from_hex};
@@ -17,8 +16,7 @@ use serde_json::Value;
 use super::envelope::{AnyObject, Envelope, Whole};
 use super::error::{ApiError, ErrorBody};
 use super::{ApiState, window};
-use crate::coverage::Window;
-use crate::query::{Format, Param, Question};
+use crate::query::{Lookup, Question};
 
 /// Answers one trace as OTLP JSON.
 #[utoipa::path(
@@ -42,10 +40,11 @@ pub(super) async fn get(
     given: Result<Query<BTreeMap<String, String>>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let Path(trace_id) = trace_id?;
-    check_id(&trace_id)?;
-    let window = window::only(given?.0, state.engine.now_unix_nanos())?;
-    let mut question = question(trace_id.clone(), window);
-    question.rows_max = Some(state.engine.limits().trace_rows_max);
+    let lookup = Lookup {
+        trace_id: id_of(&trace_id)?,
+        window: window::only(given?.0, state.engine.now_unix_nanos())?,
+    };
+    let question = Question::trace(lookup, state.engine.limits());
     let answer = state.engine.ask(question).await?;
     let envelope = Envelope::from(answer.report);
     if answer.rows.count() == 0 {
@@ -68,33 +67,13 @@ pub(super) async fn get(
     }
 }
 
-fn check_id(trace_id: &str) -> Result<(), ApiError> {
-    if from_hex(trace_id).is_some_and(|bytes| bytes.len() == TRACE_ID_BYTES) {
-        return Ok(());
-    }
-    let shown: String = trace_id.chars().take(64).collect();
-    let message = format!("'{shown}' is not a trace id");
-    Err(ApiError::bad_request("bad_id", message).hint("write it as 32 hex digits"))
-}
-
-fn question(trace_id: String, window: Window) -> Question {
-    let mut sql = "SELECT * FROM spans WHERE trace_id = $trace_id".to_owned();
-    let mut params = BTreeMap::from([("trace_id".to_owned(), Param::Text(trace_id))]);
-    for (name, condition, nanos) in [
-        ("from", " AND start_time >= $from", window.from),
-        ("to", " AND start_time < $to", window.to),
-    ] {
-        let Some(nanos) = nanos.and_then(|nanos| i64::try_from(nanos).ok()) else {
-            continue;
-        };
-        sql.push_str(condition);
-        let time = DateTime::from_timestamp_nanos(nanos);
-        params.insert(name.to_owned(), Param::Timestamp(time));
-    }
-    sql.push_str(" ORDER BY start_time, start_time_ns");
-    let mut question = Question::new(sql, Format::Batches);
-    question.params = params;
-    question
+fn id_of(trace_id: &str) -> Result<Vec<u8>, ApiError> {
+    let bytes = from_hex(trace_id).filter(|bytes| bytes.len() == TRACE_ID_BYTES);
+    bytes.ok_or_else(|| {
+        let shown: String = trace_id.chars().take(64).collect();
+        let message = format!("'{shown}' is not a trace id");
+        ApiError::bad_request("bad_id", message).hint("write it as 32 hex digits")
+    })
 }
 
 #[derive(Debug, thiserror::Error)]

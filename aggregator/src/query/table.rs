@@ -87,7 +87,7 @@ impl SignalTable {
         }
     }
 
-    fn physical_predicate(
+    pub(super) fn physical_predicate(
         &self,
         session: &dyn Session,
         filters: &[Expr],

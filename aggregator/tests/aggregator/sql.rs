@@ -6,7 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_aggregator::query::{Answer, Cap, Caps, Engine, Format, Limits, QueryError, Question, named};
+use arrow::array::AsArray;
+use arrow::datatypes::{Int16Type, TimestampMicrosecondType};
+use meridian_aggregator::coverage::Window;
+use meridian_aggregator::query::{
+    Answer, Cap, Caps, Engine, Format, Limits, Lookup, Params, QueryError, Question, named,
+};
 use meridian_proto::signal::Signal;
 use serde_json::Value;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
@@ -28,7 +33,7 @@ fn engine() -> (Engine, TempDir) {
 }
 
 async fn ask(engine: &Engine, sql: &str) -> Result<Answer, QueryError> {
-    engine.ask(Question::new(sql, Format::Json)).await
+    engine.ask(Question::sql(sql, Params::new(), Format::Json)).await
 }
 
 async fn rows(engine: &Engine, sql: &str) -> Value {
@@ -42,7 +47,7 @@ struct Tested(Engine);
 impl Tested {
     fn question(&self, text: &str) -> Result<Question, QueryError> {
         let Some(call) = text.strip_prefix('@') else {
-            return Ok(Question::new(text, Format::Csv));
+            return Ok(Question::sql(text, Params::new(), Format::Csv));
         };
         let mut words = call.split_whitespace();
         let name = words.next().expect("a name");
@@ -51,9 +56,8 @@ impl Tested {
             .map(|word| word.split_once('=').expect("key=value"))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        let mut question = Question::new(query.sql, Format::Csv);
-        question.params = query.params(&given, NOW_NANOS)?;
-        Ok(question)
+        let params = query.params(&given, NOW_NANOS)?;
+        Ok(Question::sql(query.sql, params, Format::Csv))
     }
 }
 
@@ -230,6 +234,40 @@ async fn a_trace_is_found_without_a_look_into_files_that_do_not_have_it() {
     let failed = ask(&engine, &sql).await.expect_err("its rows are damaged");
     assert_eq!(failed.code(), "data_file", "{failed}");
     assert!(failed.to_string().contains("spans-"), "{failed}");
+}
+
+/// When the spans of a trace started, as a lookup finds them in `window`.
+async fn starts(engine: &Engine, trace: &str, window: Window) -> Vec<u64> {
+    let trace_id = meridian_proto::ids::from_hex(trace).expect("an id");
+    let question = Question::trace(Lookup { trace_id, window }, engine.limits());
+    let (batches, _memory) = engine.ask(question).await.expect("an answer").rows.into_batches();
+    let mut starts = Vec::new();
+    for batch in batches {
+        let column = |name: &str| batch.column_by_name(name).expect("a column");
+        let micros = column("start_time").as_primitive::<TimestampMicrosecondType>();
+        let nanos = column("start_time_ns").as_primitive::<Int16Type>();
+        let pairs = micros.values().iter().zip(nanos.values());
+        starts.extend(
+            pairs.map(|(micros, nanos)| {
+                u64::try_from(*micros * 1000 + i64::from(*nanos)).expect("after 1970")
+            }),
+        );
+    }
+    starts
+}
+
+#[tokio::test]
+async fn a_lookup_finds_the_spans_of_a_trace_in_order_and_in_its_window() {
+    let (engine, _directory) = engine();
+    let all = starts(&engine, TRACE_A, Window::default()).await;
+    assert!(all.len() == 3 && all.is_sorted(), "{all:?}");
+    let (from, to) = (Some(all[1]), Some(all[2]));
+    let until = Window { from: None, to };
+    assert_eq!(starts(&engine, TRACE_A, until).await, all[..2]);
+    let since = Window { from, to: None };
+    assert_eq!(starts(&engine, TRACE_A, since).await, all[1..]);
+    let nobodys = "00000000000000000000000000000001";
+    assert!(starts(&engine, nobodys, Window::default()).await.is_empty());
 }
 
 #[tokio::test]

@@ -37,9 +37,14 @@ pub(in crate::query) fn batch_size(plan: &LogicalPlan, rows: usize, limits: &Lim
         false => rows,
     };
     let call_bytes = limits.statement.get(Cap::CallBytes);
+    plain(rows.min(call_bytes / 2 / of_row).max(1), limits)
+}
+
+/// The same for a plan that makes nothing of its rows.
+pub(in crate::query) fn plain(rows: usize, limits: &Limits) -> BatchSize {
     BatchSize {
-        rows: rows.min(call_bytes / 2 / of_row).max(1),
-        bytes: call_bytes / 8,
+        rows,
+        bytes: limits.statement.get(Cap::CallBytes) / 8,
     }
 }
 
