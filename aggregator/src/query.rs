@@ -54,7 +54,7 @@ use crate::store::Store;
 use explain::Context;
 use files::FileCache;
 use gate::account::{Account, Entry, Watch};
-use gate::{batches, interrupt};
+use gate::{batches, interrupt, windows};
 use reader::OpenFiles;
 use render::{AnswersMemory, Cut};
 use run::Workers;
@@ -411,6 +411,7 @@ impl Inner {
         run: &Run,
     ) -> Result<Planned, DataFusionError> {
         let plan = session.optimize(&limited(plan, run.rows_max)?)?;
+        windows::check_literals(&plan, &self.limits.statement)?;
         let size = batches::batch_size(&plan, session.config().batch_size(), &self.limits);
         *session.config_mut() = session.config().clone().with_batch_size(size.rows);
         let plan = session

@@ -22,6 +22,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use prometheus::IntGauge;
 use tokio_util::sync::CancellationToken;
 
 pub use body::SlowBody;
@@ -190,14 +191,29 @@ impl Server {
         let requests = Requests::new(self.router.clone(), Arc::clone(&options), Arc::clone(&connection));
         let (builder, shutdown) = (self.builder.clone(), self.shutdown.clone());
         tasks::spawn("http connection", async move {
-            options.metrics.open.inc();
+            let _counted = Counted::new(&options.metrics.open);
             let outcome = serve_connection(&builder, stream, requests, &connection, &options, shutdown).await;
-            options.metrics.open.dec();
             if let Err(error) = outcome {
                 count(error.as_ref(), &options.metrics);
                 tracing::debug!(%peer, error = crate::chain(error.as_ref()), "a connection ended early");
             }
         })
+    }
+}
+
+/// Counts a connection as open until it ends, also by a panic.
+struct Counted(IntGauge);
+
+impl Counted {
+    fn new(open: &IntGauge) -> Self {
+        open.inc();
+        Self(open.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -247,8 +263,15 @@ fn count(error: &(dyn Error + 'static), metrics: &ListenerMetrics) {
     match error.downcast_ref::<hyper::Error>() {
         Some(error) if error.is_parse_too_large() => metrics.strike(Limit::Headers),
         Some(error) if error.is_timeout() => metrics.strike(Limit::Idle),
+        Some(error) if is_flood(error) => metrics.strike(Limit::Streams),
         _ => {}
     }
+}
+
+/// Whether the HTTP/2 library has ended a connection for its many streams or resets.
+fn is_flood(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.and_then(h2::Error::reason) == Some(h2::Reason::ENHANCE_YOUR_CALM)
 }
 
 fn log_panic(ended: Result<(), tasks::TaskError>) {
@@ -307,6 +330,24 @@ mod tests {
         release.notify_one();
         assert!(answer(&mut stream).await.ends_with("done"));
         server.await.expect("the server ends");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_by_a_panic_is_not_counted_as_open() {
+        async fn handler() {
+            panic!("in a handler");
+        }
+        let options = Options::default();
+        let open = options.metrics.open.clone();
+        let (address, _token, _server) = start(Router::new().route("/", get(handler)), options).await;
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        stream.write_all(REQUEST).await.expect("a request");
+        let mut rest = Vec::new();
+        // It may end with a reset.
+        stream.read_to_end(&mut rest).await.ok();
+        while open.get() > 0 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

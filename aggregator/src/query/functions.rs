@@ -1,14 +1,15 @@
 //! The SQL functions that Meridian adds: `resource_attribute(resource, key)` and `hex(bytes)`.
 //! What SQL has already (`attributes['user.id']`) gets no second name.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int32Type};
 use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, DocSection, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use meridian_proto::ids::to_hex;
 use meridian_proto::schema;
@@ -20,6 +21,11 @@ pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
         Arc::new(ScalarUDF::from(ResourceAttribute::new())),
         Arc::new(ScalarUDF::from(Hex::new())),
     ]
+}
+
+/// What SHOW FUNCTIONS says of a function.
+pub(super) fn documentation(description: &str, syntax: &str) -> Documentation {
+    Documentation::builder(DocSection::default(), description, syntax).build()
 }
 
 /// `resource_attribute(resource, 'key')`: an attribute of the resource as text, or null. The
@@ -69,6 +75,16 @@ impl ScalarUDFImpl for ResourceAttribute {
         let found: StringArray = distinct.iter().map(|json| attribute_of(json?, key)).collect();
         let found = dictionary.with_values(Arc::new(found));
         Ok(ColumnarValue::Array(Arc::new(found)))
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+            documentation(
+                "An attribute of a resource as text.",
+                "resource_attribute(resource, key)",
+            )
+        });
+        Some(&DOCUMENTATION)
     }
 }
 
@@ -143,6 +159,12 @@ impl ScalarUDFImpl for Hex {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&text, 0)?));
         }
         Ok(ColumnarValue::Array(text))
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        static DOCUMENTATION: LazyLock<Documentation> =
+            LazyLock::new(|| documentation("Lower-case hex, as ids are shown.", "hex(bytes)"));
+        Some(&DOCUMENTATION)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The gate before the engine: what a statement may be and may cost. The limits are here and in
 //! `caps`; a statement passes, in this order, its bytes (here), its tokens (`shape`), its plan
-//! and functions (`plan`, `functions`, `scalar`), the size of its batches (`batches`), and its
-//! steps while it runs (`interrupt`, `bounded`, `made`). Behind all of these the process's own
+//! and functions (`plan`, `functions`, `scalar`, `windows`), the size of its batches (`batches`), and
+//! its steps while it runs (`interrupt`, `bounded`, `made`). Behind all of these the process's own
 //! memory is watched (`account`). Deadlines and threads are `run`'s.
 
 pub(super) mod account;
@@ -16,6 +16,7 @@ pub(super) mod plan;
 mod scalar;
 mod sizes;
 mod weight;
+pub(super) mod windows;
 
 use std::time::Duration;
 

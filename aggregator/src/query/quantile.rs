@@ -6,7 +6,7 @@
 mod groups;
 mod state;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
@@ -14,11 +14,12 @@ use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, Signature,
-    Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Documentation, EmitTo, GroupsAccumulator,
+    Signature, Volatility,
 };
 use meridian_proto::histogram::Estimate;
 
+use super::functions::documentation;
 use groups::Groups;
 
 /// Every function; they differ in the end of the bucket that they answer.
@@ -138,6 +139,22 @@ impl AggregateUDFImpl for Quantile {
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         Ok(Box::new(self.groups(&args)?))
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        static DOCUMENTATION: LazyLock<[Documentation; 3]> = LazyLock::new(|| {
+            [
+                documentation("A quantile within 0.55 %.", "quantile(x, q)"),
+                documentation("What the quantile is not below.", "quantile_low(x, q)"),
+                documentation("What the quantile is not above.", "quantile_high(x, q)"),
+            ]
+        });
+        let [value, low, high] = &*DOCUMENTATION;
+        Some(match self.answer {
+            Answer::Value => value,
+            Answer::Low => low,
+            Answer::High => high,
+        })
     }
 }
 

@@ -333,6 +333,21 @@ async fn memory_has_a_limit_that_is_an_error_of_the_query() {
 
 /// The literal makes batches of three rows where functions may make 64 KiB, and of all rows else.
 #[tokio::test]
+async fn the_rows_that_a_window_keeps_are_booked() {
+    let limits = Limits {
+        query_memory_bytes: 8 << 20,
+        ..Limits::default()
+    };
+    let (engine, _directory) = engine_with(limits, |fixture| fixture);
+    let over = |rows: u32| {
+        format!("SELECT max(x) FROM (SELECT sum(value) OVER () AS x FROM generate_series(1, {rows}))")
+    };
+    ask(&engine, &over(10_000)).await.expect("few rows");
+    let refused = ask(&engine, &over(1_000_000)).await.expect_err("many rows");
+    assert_eq!(refused.code(), "query_memory", "{refused}");
+}
+
+#[tokio::test]
 async fn answers_are_the_same_however_small_batches_are() {
     let patient = Limits {
         query_timeout: Duration::from_secs(300),

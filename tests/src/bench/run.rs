@@ -1,7 +1,7 @@
 //! The command: which parts are measured, in which order, and where the results go. A part
 //! that fails is named with its reason, and the others go on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -78,14 +78,21 @@ pub fn measure(options: &Options) -> Result<Report> {
     })
 }
 
+/// Where the results go.
+pub(super) fn results_folder(options: &Options) -> Result<PathBuf> {
+    if let Some(path) = &options.json {
+        let folder = Path::new(path).parent().unwrap_or(Path::new(""));
+        return Ok(folder.to_owned());
+    }
+    let folder = build_folder()?.join("bench-results");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
 fn write(report: &Report, options: &Options) -> Result<PathBuf> {
     let path = match &options.json {
         Some(path) => PathBuf::from(path),
-        None => {
-            let folder = build_folder()?.join("bench-results");
-            std::fs::create_dir_all(&folder)?;
-            folder.join(format!("{}.json", report.time_unix_nanos / 1_000_000_000))
-        }
+        None => results_folder(options)?.join(format!("{}.json", report.time_unix_nanos / 1_000_000_000)),
     };
     let json = serde_json::to_vec_pretty(report)?;
     std::fs::write(&path, &json)?;

@@ -83,6 +83,15 @@ impl Kind {
         }
     }
 
+    /// The same in a word, for names of files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Agent | Self::AgentSmall | Self::AgentBusy | Self::AgentFull => "agent",
+            Self::Rotel => "rotel",
+            Self::Collector | Self::CollectorDurable => "collector",
+        }
+    }
+
     /// It is given so many times fewer items, because it takes that much longer for them.
     pub fn share(self) -> u64 {
         match self {

@@ -6,21 +6,28 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use meridian_proto::signal::Signal;
+use serde::Serialize;
 
 use super::client::{Answer, Doors, send};
 use super::{Case, Expected, Input, Sent, heads};
 use crate::metrics::Metrics;
 use crate::otlp;
 
-/// So long an input may be thought about.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// A good span that is not accepted in so long never will be.
-const GOOD_WITHIN: Duration = Duration::from_secs(30);
 /// Before a good span that was refused is sent again.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How long is waited for what comes back.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// So long an input may be thought about.
+    pub answer: Duration,
+    /// A good span that is not accepted in so long never will be.
+    pub good: Duration,
+}
+
 /// What became of an input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// What was expected.
     Well,
@@ -35,15 +42,17 @@ pub enum Verdict {
 }
 
 /// An input and what became of it.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Outcome {
+    /// What the input was meant to break.
+    pub class: &'static str,
     /// Its class, the protocol, and which one it is.
     pub name: String,
     /// How it was judged.
     pub verdict: Verdict,
     /// What came back.
     pub answer: Answer,
-    /// How long it took to make, send and answer it.
+    /// How long it took to send and answer it.
     pub took: Duration,
     /// How long a good span after it took to be accepted; absent if it never was.
     pub good_after: Option<Duration>,
@@ -51,37 +60,38 @@ pub struct Outcome {
     pub miscounted: i64,
 }
 
-/// Sends inputs until one of them ends the service; whoever reads the outcomes sees how many that
-/// were. With the address of `/metrics` of an agent of ours, accepted items are compared too.
-pub async fn attack(doors: Doors, books: Option<SocketAddr>, inputs: &[Input]) -> Result<Vec<Outcome>> {
-    let mut outcomes = Vec::new();
+/// Sends inputs until one of them ends the service; `heard` is told what became of each. With the
+/// address of `/metrics` of an agent of ours, accepted items are compared too.
+pub async fn attack(
+    doors: Doors,
+    books: Option<SocketAddr>,
+    inputs: &[Input],
+    patience: Patience,
+    mut heard: impl FnMut(Outcome) -> Result<()>,
+) -> Result<()> {
     // One for all: making it reads the machine's certificates.
     let reader = reqwest::Client::new();
     for input in inputs {
         let before = accepted(&reader, books).await?;
-        let start = Instant::now();
-        let answer = send(doors, input, ANSWER_WITHIN).await;
-        let took = start.elapsed();
+        let (answer, took) = send(doors, input, patience.answer).await;
         let after = accepted(&reader, books).await?;
-        let good_after = good_span(doors, matches!(input.sent, Sent::Grpc { .. })).await;
-        let protocol = if matches!(input.sent, Sent::Grpc { .. }) {
-            "gRPC"
-        } else {
-            "HTTP"
-        };
-        outcomes.push(Outcome {
+        let over_grpc = matches!(input.sent, Sent::Grpc { .. });
+        let good_after = good_span(doors, over_grpc, patience.good).await;
+        let protocol = if over_grpc { "gRPC" } else { "HTTP" };
+        heard(Outcome {
+            class: input.class,
             name: format!("{} over {protocol}: {}", input.class, input.what),
             verdict: judge(input, &answer),
             miscounted: miscounted(input, &answer, after - before),
             answer,
             took,
             good_after,
-        });
+        })?;
         if good_after.is_none() {
             break;
         }
     }
-    Ok(outcomes)
+    Ok(())
 }
 
 /// The rule.
@@ -139,7 +149,7 @@ async fn accepted(reader: &reqwest::Client, books: Option<SocketAddr>) -> Result
     format!("{sum}").parse().context("a whole number")
 }
 
-async fn good_span(doors: Doors, over_grpc: bool) -> Option<Duration> {
+async fn good_span(doors: Doors, over_grpc: bool, within: Duration) -> Option<Duration> {
     let body = otlp::request(Signal::Spans, "good", 1);
     let case = Case::new("good", "a span", Signal::Spans, body, Expected::whole(1));
     let input = if over_grpc {
@@ -148,9 +158,9 @@ async fn good_span(doors: Doors, over_grpc: bool) -> Option<Duration> {
         case.over_http(&[heads::PROTOBUF])
     };
     let start = Instant::now();
-    while start.elapsed() < GOOD_WITHIN {
-        let left = GOOD_WITHIN.saturating_sub(start.elapsed());
-        if (send(doors, &input, left).await) == (Answer::Success { rejected: 0 }) {
+    while start.elapsed() < within {
+        let left = within.saturating_sub(start.elapsed());
+        if send(doors, &input, left).await.0 == (Answer::Success { rejected: 0 }) {
             return Some(start.elapsed());
         }
         tokio::time::sleep(PAUSE).await;

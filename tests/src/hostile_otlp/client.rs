@@ -2,13 +2,14 @@
 //! would: success with what was rejected, or a refusal that it repeats or does not.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
+use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -39,7 +40,8 @@ pub struct Doors {
 }
 
 /// What came back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// Accepted; so many items were not.
     Success {
@@ -59,24 +61,31 @@ pub enum Answer {
     Silent,
 }
 
-/// Sends an input and waits for what comes back.
-pub async fn send(doors: Doors, input: &Input, within: Duration) -> Answer {
+/// Sends an input and waits for what comes back, and says how long that took. Making the bytes is
+/// nobody's time but ours.
+pub async fn send(doors: Doors, input: &Input, within: Duration) -> (Answer, Duration) {
+    let bytes = match &input.sent {
+        Sent::Grpc { body, .. } => body(),
+        Sent::Http { bytes } => bytes(),
+    };
+    let start = Instant::now();
     let asked = async {
         match &input.sent {
             Sent::Grpc {
                 method,
                 path,
                 headers,
-                body,
-            } => call(doors.grpc, method, path, headers, body()).await,
-            Sent::Http { bytes } => exchange(doors.http, bytes(), input.expected == Expected::Closed).await,
+                ..
+            } => call(doors.grpc, method, path, headers, bytes).await,
+            Sent::Http { .. } => exchange(doors.http, bytes, input.expected == Expected::Closed).await,
         }
     };
-    match tokio::time::timeout(within, asked).await {
+    let answer = match tokio::time::timeout(within, asked).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(fault)) => Answer::Closed(format!("{fault:#}")),
         Err(_) => Answer::Silent,
-    }
+    };
+    (answer, start.elapsed())
 }
 
 async fn call(

@@ -2,6 +2,7 @@
 //! framed is not known here.
 
 use std::io::{Read, Write};
+use std::sync::{Arc, OnceLock};
 
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
@@ -20,14 +21,16 @@ type Row = (&'static str, &'static str, fn() -> Vec<u8>, Expected);
 
 /// All of them.
 pub fn inputs() -> Vec<Input> {
-    let rows = |rows: &[Row], is_heavy| {
-        let inputs = rows.iter().flat_map(|row| both(*row));
-        inputs
-            .map(|input| Input { is_heavy, ..input })
-            .collect::<Vec<_>>()
-    };
-    let light = [&NAMES[..], &BROKEN, &BOMBS].map(|table| rows(table, false));
-    light.into_iter().flatten().chain(rows(&HEAVY, true)).collect()
+    let light = [&NAMES[..], &BROKEN, &BOMBS].into_iter().flatten();
+    let light = light.flat_map(|(what, encoding, body, expected)| both(what, encoding, *body, *expected));
+    let heavy = HEAVY.iter().flat_map(|(what, encoding, body, expected)| {
+        let inputs = both(what, encoding, once(*body), *expected);
+        inputs.map(|input| Input {
+            is_heavy: true,
+            ..input
+        })
+    });
+    light.chain(heavy).collect()
 }
 
 /// Which encodings there are.
@@ -135,8 +138,18 @@ const HEAVY: [Row; 7] = [
     ("a bomb in a bomb", "gzip", || gzip(&gzip_of(256 * MIB)), REFUSED),
 ];
 
+/// A body that takes long to make, and is small.
+fn once(body: fn() -> Vec<u8>) -> impl Fn() -> Vec<u8> + Clone + Send + Sync + 'static {
+    let made = Arc::new(OnceLock::new());
+    move || made.get_or_init(body).clone()
+}
+
 /// A body in an encoding, over both protocols.
-fn both((what, encoding, body, expected): Row) -> [Input; 2] {
+fn both<F>(what: &str, encoding: &'static str, body: F, expected: Expected) -> [Input; 2]
+where
+    F: Fn() -> Vec<u8> + Clone + Send + Sync + 'static,
+{
+    let over_grpc = body.clone();
     let over_http = Input {
         class: "encoding",
         what: format!("{what} ({encoding})"),
@@ -147,7 +160,7 @@ fn both((what, encoding, body, expected): Row) -> [Input; 2] {
             bytes: Box::new(move || post("/v1/traces", &[PROTOBUF, ("content-encoding", encoding)], &body())),
         },
     };
-    let framed = Box::new(move || framed(1, &body()));
+    let framed = Box::new(move || framed(1, &over_grpc()));
     [
         call(
             "encoding",

@@ -10,7 +10,7 @@ use meridian_proto::signal::Signal;
 use meridian_runtime::config::environment;
 use system_tests::agent::{Agent, AgentSpec};
 use system_tests::aggregator::{Aggregator, AggregatorSpec};
-use system_tests::hostile_otlp::attack::{Outcome, Verdict, attack};
+use system_tests::hostile_otlp::attack::{Outcome, Patience, Verdict, attack};
 use system_tests::hostile_otlp::client::Doors;
 use system_tests::hostile_otlp::{inputs, light_inputs};
 use system_tests::lab;
@@ -20,6 +20,11 @@ const MIB: u64 = 1 << 20;
 const MEMORY_MAX: u64 = 128 * MIB;
 /// Stacks, the allocator's own, decompressors, and the batches that are on their way.
 const BESIDE: u64 = 160 * MIB;
+/// Longer than anything takes without optimization on a busy machine.
+const PATIENCE: Patience = Patience {
+    answer: Duration::from_secs(60),
+    good: Duration::from_secs(30),
+};
 const STORED_WITHIN: Duration = Duration::from_secs(120);
 
 #[test]
@@ -38,7 +43,12 @@ fn hostile_otlp_costs_only_itself_and_the_good_items_beside_it_are_kept() {
         } else {
             light_inputs().into_iter().step_by(3).collect()
         };
-        let outcomes = attack(doors, Some(agent.admin()), &inputs).await?;
+        let mut outcomes = Vec::new();
+        attack(doors, Some(agent.admin()), &inputs, PATIENCE, |outcome| {
+            outcomes.push(outcome);
+            Ok(())
+        })
+        .await?;
         agent.process.check_running()?;
         let grown = agent.process.resident_bytes_peak()?.saturating_sub(before);
         if let Some(path) = environment("MERIDIAN_HOSTILE_OTLP") {

@@ -6,10 +6,12 @@
 //! `MERIDIAN_HOSTILE_STATEMENTS=all` all of them are, and `MERIDIAN_HOSTILE_CLASS` names one class
 //! to ask as a whole. `MERIDIAN_HOSTILE_CALLS` says how many random calls there are,
 //! `MERIDIAN_HOSTILE_AT_ONCE` how many statements are asked at the same time, and
-//! `MERIDIAN_HOSTILE_REPORT` names a folder for a table of what became of each; asked one at a
-//! time, it says what each of them took.
+//! `MERIDIAN_HOSTILE_REPORT` names a folder for a table of what became of each, which grows while
+//! they are asked; asked one at a time, it says what each of them took.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +24,7 @@ use parking_lot::Mutex;
 use system_tests::agent::{Agent, AgentSpec};
 use system_tests::aggregator::{Aggregator, AggregatorSpec};
 use system_tests::answers::Answers;
-use system_tests::hostile::{self, Hostile};
+use system_tests::hostile::{self, Hostile, calls};
 use system_tests::lab::{self, Lab};
 use system_tests::load::Load;
 use system_tests::wait::eventually;
@@ -35,7 +37,7 @@ const PROCESS_MEMORY: u64 = (512 + 256) * MIB;
 /// Its deadline is that of all queries, which a machine under other load may miss for a while.
 const UNANSWERED_MAX: Duration = Duration::from_secs(120);
 const HEALTHY: &str = "SELECT count(*) AS n FROM spans WHERE name = 'healthy'";
-const CALLS: usize = 400;
+const CALLS: usize = 360;
 const AT_ONCE: usize = 4;
 /// Of each class of statements the first is asked, and then every so many.
 const PART: usize = 6;
@@ -58,6 +60,57 @@ struct Ended {
     took: Duration,
     grown: u64,
     cpu: Duration,
+}
+
+impl Ended {
+    /// Whether the call made sense, so that it was answered unless a limit ended it.
+    fn was_taken(&self) -> bool {
+        let refusals = [
+            "invalid_query",
+            "query_failed",
+            "query_panicked",
+            "syntax",
+            "unknown_column",
+        ];
+        let outcome = self.outcome.as_deref();
+        outcome.is_ok_and(|outcome| !refusals.contains(&outcome))
+    }
+
+    fn line(&self) -> String {
+        let outcome = match &self.outcome {
+            Ok(outcome) => outcome.clone(),
+            Err(fault) => format!("FAULT {fault:#}").replace(['\n', '\t'], " "),
+        };
+        let shown: String = self.hostile.sql.chars().take(400).collect();
+        format!(
+            "{}\t{outcome}\t{}\t{}\t{}\t{}",
+            self.hostile.function.as_deref().unwrap_or(self.hostile.class),
+            self.took.as_millis(),
+            self.cpu.as_millis(),
+            self.grown / MIB,
+            shown.replace(['\n', '\t'], " ")
+        )
+    }
+}
+
+/// A file with a line for each statement that has ended, if one is asked for.
+struct Table(Option<File>);
+
+impl Table {
+    fn begin(name: &str) -> Result<Self> {
+        let folder = environment("MERIDIAN_HOSTILE_REPORT").map(PathBuf::from);
+        let file = folder.map(|folder| File::create(folder.join(format!("{name}.tsv"))));
+        let mut table = Self(file.transpose()?);
+        table.add("class\toutcome\tms\tcpu ms\tMiB\tstatement")?;
+        Ok(table)
+    }
+
+    fn add(&mut self, line: &str) -> Result<()> {
+        match &mut self.0 {
+            Some(file) => Ok(writeln!(file, "{line}")?),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Attacked {
@@ -91,20 +144,22 @@ impl Attacked {
     }
 
     /// Asks several at a time; fails on what is neither an answer nor a clear refusal.
-    async fn attack(&mut self, name: &str, statements: Vec<Hostile>) -> Result<()> {
+    async fn attack(&mut self, name: &str, statements: Vec<Hostile>) -> Result<Vec<Ended>> {
         let at_once = environment("MERIDIAN_HOSTILE_AT_ONCE").map_or(Ok(AT_ONCE), |text| text.parse())?;
+        let mut table = Table::begin(name)?;
         let attacked = &*self;
-        let asked = futures::stream::iter(statements)
-            .map(|hostile| async move { attacked.ask(hostile, at_once == 1).await });
-        let ended: Vec<Ended> = asked.buffer_unordered(at_once).collect().await;
-        self.peak = ended
-            .iter()
-            .map(|ended| ended.grown)
-            .fold(self.grown()?, u64::max);
-        if let Some(folder) = environment("MERIDIAN_HOSTILE_REPORT") {
-            let folder = PathBuf::from(folder);
-            std::fs::write(folder.join(format!("{name}.tsv")), self.table(&ended)?)?;
+        let mut asked = futures::stream::iter(statements)
+            .map(|hostile| async move { attacked.ask(hostile, at_once == 1).await })
+            .buffer_unordered(at_once);
+        let mut ended: Vec<Ended> = Vec::new();
+        while let Some(next) = asked.next().await {
+            table.add(&next.line())?;
+            ended.push(next);
         }
+        drop(asked);
+        let grown = ended.iter().map(|ended| ended.grown);
+        self.peak = grown.fold(self.grown()?, u64::max);
+        table.add(&self.summary()?)?;
         self.aggregator.process.check_running()?;
         let faults = ended.iter().filter_map(|ended| ended.outcome.as_ref().err());
         let mut faults: Vec<String> = faults.map(|fault| format!("{fault:#}")).collect();
@@ -115,7 +170,7 @@ impl Attacked {
             "{count} statements were neither answered nor refused:\n{}",
             faults.join("\n")
         );
-        Ok(())
+        Ok(ended)
     }
 
     async fn ask(&self, hostile: Hostile, is_alone: bool) -> Ended {
@@ -145,38 +200,19 @@ impl Attacked {
         Ok(peak.saturating_sub(self.before))
     }
 
-    /// What became of each, and how long the healthy query took meanwhile.
-    fn table(&self, ended: &[Ended]) -> Result<String> {
+    /// How long the healthy query took meanwhile, and what all of it cost in memory.
+    fn summary(&self) -> Result<String> {
         let mut latencies = self.latencies.lock().clone();
         latencies.sort_unstable();
         let at = |share: usize| latencies.get(latencies.len() * share / 100).copied();
-        let mut lines = vec![
-            format!(
-                "# healthy: {} answers, p50 {:?}, p99 {:?}, max {:?}",
-                latencies.len(),
-                at(50),
-                at(99),
-                latencies.last()
-            ),
-            format!("# grown by {} MiB", self.grown()?.max(self.peak) / MIB),
-            "class\toutcome\tms\tcpu ms\tMiB\tstatement".to_owned(),
-        ];
-        lines.extend(ended.iter().map(|ended| {
-            let outcome = match &ended.outcome {
-                Ok(outcome) => outcome.clone(),
-                Err(fault) => format!("FAULT {fault:#}").replace(['\n', '\t'], " "),
-            };
-            let shown: String = ended.hostile.sql.chars().take(200).collect();
-            format!(
-                "{}\t{outcome}\t{}\t{}\t{}\t{}",
-                ended.hostile.class,
-                ended.took.as_millis(),
-                ended.cpu.as_millis(),
-                ended.grown / MIB,
-                shown.replace(['\n', '\t'], " ")
-            )
-        }));
-        Ok(lines.join("\n"))
+        Ok(format!(
+            "# healthy: {} answers, p50 {:?}, p99 {:?}, max {:?}\n# grown by {} MiB",
+            latencies.len(),
+            at(50),
+            at(99),
+            latencies.last(),
+            self.peak / MIB
+        ))
     }
 
     async fn finish(mut self) -> Result<()> {
@@ -277,22 +313,32 @@ fn absurd_calls_of_every_function_are_answered_or_refused_and_cost_nobody_else()
     lab::run_heavy(|lab| async move {
         let count = environment("MERIDIAN_HOSTILE_CALLS").map_or(Ok(CALLS), |text| text.parse())?;
         let mut attacked = Attacked::start(&lab).await?;
-        let routines = "SELECT DISTINCT routine_name AS name, function_type AS kind \
-            FROM information_schema.routines ORDER BY name, kind";
-        let functions: Vec<(String, String)> = attacked
-            .aggregator
-            .answers()
-            .rows(routines)
-            .await?
-            .iter()
-            .filter_map(|row| Some((row["name"].as_str()?.to_owned(), row["kind"].as_str()?.to_owned())))
-            .collect();
-        ensure!(functions.len() > 150, "{} functions", functions.len());
-        attacked
-            .attack("calls", hostile::calls(&functions, 2026, count))
+        let answers = attacked.aggregator.answers();
+        let (routines, parameters) = (
+            answers.rows(calls::ROUTINES).await?,
+            answers.rows(calls::PARAMETERS).await?,
+        );
+        let functions = calls::functions(&routines, &parameters);
+        ensure!(functions.len() > 250, "{} functions", functions.len());
+        let ended = attacked
+            .attack("calls", calls::calls(&functions, 2026, count))
             .await?;
+        let never = never_taken(&ended);
+        ensure!(never.is_empty(), "refused, whatever they were given: {never:?}");
         attacked.finish().await
     });
+}
+
+/// A function that is refused with every argument is not tested at all.
+fn never_taken(ended: &[Ended]) -> Vec<&str> {
+    let mut is_taken: BTreeMap<&str, bool> = BTreeMap::new();
+    for ended in ended {
+        if let Some(function) = &ended.hostile.function {
+            *is_taken.entry(function).or_default() |= ended.was_taken();
+        }
+    }
+    let never = is_taken.into_iter().filter(|(_, taken)| !taken);
+    never.map(|(function, _)| function).collect()
 }
 
 #[test]

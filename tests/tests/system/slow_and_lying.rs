@@ -111,12 +111,12 @@ fn slow_clients_and_floods_of_connections_and_streams_cost_only_themselves() {
             clients.spawn(hold(agent.http(), announced(10 << 20), true));
             clients.spawn(hold(agent.http(), announced(10 << 20), false));
         }
-        // The HTTP/2 library itself ends a connection that floods it so, uncounted.
         for _ in 0..4 {
             clients.spawn(hold(agent.grpc(), streams(10_000), false));
         }
         is_served(&agent).await?;
         has_struck(&agent, "body").await?;
+        has_struck(&agent, "streams").await?;
         is_served(&agent).await?;
         clients.shutdown().await;
         agent.process.check_running()?;

@@ -19,6 +19,9 @@ use crate::spool::AppendError;
 /// When memory is likely to be free again: most requests take milliseconds.
 const RETRY_AFTER_MEMORY_FULL: Duration = Duration::from_secs(1);
 
+/// A connection that has stalled is likely to be better, or another one, soon.
+const RETRY_AFTER_SLOW_BODY: Duration = Duration::from_secs(1);
+
 /// The codes of google.rpc.Code that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -130,7 +133,8 @@ impl Fault {
     pub fn http_status(&self) -> StatusCode {
         match self {
             Self::UnknownEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::SlowBody(_) => StatusCode::REQUEST_TIMEOUT,
+            // Not 408, after which SDKs give the data up: the next attempt may be quicker.
+            Self::SlowBody(_) => StatusCode::SERVICE_UNAVAILABLE,
             _ => match (self.code(), self.retry()) {
                 (Code::ResourceExhausted, Some(_)) => StatusCode::TOO_MANY_REQUESTS,
                 (Code::ResourceExhausted, None) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -145,6 +149,7 @@ impl Fault {
     pub fn retry(&self) -> Option<Duration> {
         match self {
             Self::MemoryFull(_) => Some(RETRY_AFTER_MEMORY_FULL),
+            Self::SlowBody(_) => Some(RETRY_AFTER_SLOW_BODY),
             Self::Refused(refused) => refused.retry(),
             _ => None,
         }

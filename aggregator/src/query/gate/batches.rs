@@ -50,7 +50,7 @@ pub(in crate::query) fn plain(rows: usize, limits: &Limits) -> BatchSize {
 
 /// What an expression makes for each row whatever is in it. The literals of a list are not
 /// repeated.
-fn bytes_of_row(expr: &Expr) -> usize {
+pub(super) fn bytes_of_row(expr: &Expr) -> usize {
     let mut bytes: usize = 0;
     let walked = expr.apply(|part| match part {
         Expr::InList(list) => {

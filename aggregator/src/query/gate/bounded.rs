@@ -12,6 +12,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics, exec_err};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
@@ -37,6 +38,14 @@ pub(super) struct BoundedExec {
     properties: Arc<PlanProperties>,
     size: BatchSize,
     ended: CancellationToken,
+    kept: Option<Kept>,
+}
+
+/// What its reader keeps of each row until the query ends, without asking the pool.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    /// Beside the row itself.
+    pub(super) bytes_beside: usize,
 }
 
 impl BoundedExec {
@@ -47,6 +56,15 @@ impl BoundedExec {
             properties,
             size,
             ended,
+            kept: None,
+        }
+    }
+
+    /// For a reader that keeps all rows: they are booked.
+    pub(super) fn kept(self, kept: Kept) -> Self {
+        Self {
+            kept: Some(kept),
+            ..self
         }
     }
 
@@ -91,11 +109,17 @@ impl ExecutionPlan for BoundedExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.pop().unwrap_or_else(|| Arc::clone(&self.input));
-        let step = Self::new(input, self.size, self.ended.clone());
-        Ok(Arc::new(step.with_properties(Arc::clone(&self.properties))))
+        Ok(Arc::new(Self {
+            input,
+            ..self.as_ref().clone()
+        }))
     }
 
     fn execute(&self, partition: usize, task: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let booked = self.kept.map(|kept| {
+            let consumer = MemoryConsumer::new("window").register(task.memory_pool());
+            (kept, consumer)
+        });
         let input = self.input.execute(partition, task)?;
         Ok(Box::pin(Bounded {
             schema: input.schema(),
@@ -104,6 +128,7 @@ impl ExecutionPlan for BoundedExec {
             ended: self.ended.clone(),
             rest: None,
             turn: None,
+            booked,
         }))
     }
 
@@ -128,6 +153,8 @@ struct Bounded {
     rest: Option<(RecordBatch, usize)>,
     /// Since when the query computes without a pause.
     turn: Option<Instant>,
+    /// What the reader keeps, booked until the query ends.
+    booked: Option<(Kept, MemoryReservation)>,
 }
 
 impl Bounded {
@@ -143,13 +170,18 @@ impl Bounded {
         Some(part)
     }
 
-    fn rows_of(&self, batch: &RecordBatch) -> usize {
-        if batch.num_rows() == 0 {
-            return self.size.rows;
+    /// How many rows of a batch go at once.
+    fn rows_of(&self, batch: &RecordBatch) -> Result<usize> {
+        let rows = batch.num_rows();
+        if rows == 0 {
+            return Ok(self.size.rows);
         }
         let columns = batch.columns().iter().map(|column| weight::of_rows(column));
-        let of_row = (columns.fold(0, usize::saturating_add) / batch.num_rows()).max(1);
-        self.size.rows.min(self.size.bytes / of_row).max(1)
+        let bytes = columns.fold(0, usize::saturating_add);
+        if let Some((kept, booked)) = &self.booked {
+            booked.try_grow(bytes.saturating_add(rows.saturating_mul(kept.bytes_beside)))?;
+        }
+        Ok(self.size.rows.min(self.size.bytes / (bytes / rows).max(1)).max(1))
     }
 }
 
@@ -174,7 +206,7 @@ impl Stream for Bounded {
             made::nothing_yet();
             match ready!(next) {
                 Some(Ok(batch)) => {
-                    let rows = self.rows_of(&batch);
+                    let rows = self.rows_of(&batch)?;
                     self.rest = Some((batch, rows));
                 }
                 ended => return Poll::Ready(ended),

@@ -39,6 +39,8 @@ pub enum Cap {
     ProgramBytes,
     /// Bytes of a type of fixed size: one null of it takes them.
     FixedBytes,
+    /// Bytes of literals in functions over windows: each row of a partition gets them at once.
+    WindowLiterals,
     /// Bytes of one value that a function makes.
     ValueBytes,
     /// Bytes that functions make for one batch of rows, or while planning, outside the pool.
@@ -89,7 +91,7 @@ impl Row {
 }
 
 /// How many limits there are.
-const COUNT: usize = 18;
+const COUNT: usize = 19;
 
 /// Every limit, in the order of [`Cap`].
 pub const TABLE: [Row; COUNT] = [
@@ -199,6 +201,14 @@ pub const TABLE: [Row; COUNT] = [
         4 << 10,
         "bytes in a type of fixed size",
         "cast to a type of variable size",
+    )
+    .in_bytes(),
+    count(
+        Cap::WindowLiterals,
+        "window_literals",
+        4 << 10,
+        "bytes of literals in functions over windows",
+        "use shorter literals there: they are repeated for each row",
     )
     .in_bytes(),
     count(

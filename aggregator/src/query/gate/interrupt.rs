@@ -12,13 +12,12 @@ use datafusion::arrow::datatypes::{FieldRef, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{Result, exec_err};
+use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{ColumnarValue, LogicalPlan};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
@@ -29,9 +28,11 @@ use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::windows::WindowAggExec;
+use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
 use tokio_util::sync::CancellationToken;
 
-use super::bounded::{BatchSize, BoundedExec};
+use super::bounded::{BatchSize, BoundedExec, Kept};
 use super::made;
 
 /// Makes the steps of a plan end with their query, give way to others, and answer batches of
@@ -58,6 +59,8 @@ pub(in crate::query) fn interruptible(
             .and_then(|sort| asking_sort(sort, ended))
         {
             Arc::new(sort)
+        } else if let Some(window) = node.downcast_ref::<WindowAggExec>() {
+            keeping_rows(window, size, ended)?
         } else if hands_on(&node) {
             return Ok(Transformed::no(node));
         } else {
@@ -67,6 +70,20 @@ pub(in crate::query) fn interruptible(
         Ok(Transformed::yes(Arc::new(bounded.with_properties(properties))))
     })
     .data()
+}
+
+/// It takes all rows of a partition before it computes a value of each, for each function.
+fn keeping_rows(
+    window: &WindowAggExec,
+    size: BatchSize,
+    ended: &CancellationToken,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let kept = Kept {
+        bytes_beside: window.window_expr().len() * size_of::<ScalarValue>(),
+    };
+    let input = BoundedExec::new(Arc::clone(window.input()), size, ended.clone()).kept(kept);
+    let recomputed = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+    Arc::new(window.clone()).replace_children(vec![Arc::new(input)], recomputed)
 }
 
 /// Whether a step makes at most one batch of each that it takes: then its input's bounds are

@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
-use datafusion::logical_expr::expr::{GroupingSet, ScalarFunction, WindowFunctionDefinition};
+use datafusion::logical_expr::expr::{GroupingSet, ScalarFunction, WindowFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, ScalarUDF, cast, lit, not};
 use datafusion::optimizer::AnalyzerRule;
@@ -19,6 +19,7 @@ use super::caps::{Breach, Cap, Caps};
 use super::concat::Concat;
 use super::functions::Allowed;
 use super::scalar::check_type;
+use super::windows;
 
 /// A program of this size is quick on any text that there is.
 const QUICK_PROGRAM_BYTES: usize = 16 << 10;
@@ -96,18 +97,7 @@ impl Inspect {
                 }
                 self.check_centroids(name, &call.params.args)?;
             }
-            Expr::WindowFunction(call) => match &call.fun {
-                WindowFunctionDefinition::AggregateUDF(function) => {
-                    let name = function.name();
-                    if !self.allowed.over_windows(name) {
-                        return plan_err!("{name} is not answered over windows; use it with GROUP BY");
-                    }
-                }
-                WindowFunctionDefinition::WindowUDF(function) if !self.allowed.window(function.name()) => {
-                    return refuse(function.name());
-                }
-                WindowFunctionDefinition::WindowUDF(_) => {}
-            },
+            Expr::WindowFunction(call) => return self.over_window(call, expr.clone()),
             Expr::Cast(cast) => check_type(cast.field.data_type(), &self.caps)?,
             Expr::TryCast(cast) => check_type(cast.field.data_type(), &self.caps)?,
             Expr::SimilarTo(like) => {
@@ -126,6 +116,25 @@ impl Inspect {
             _ => {}
         }
         Ok(Transformed::no(expr))
+    }
+
+    fn over_window(&self, call: &WindowFunction, expr: Expr) -> Result<Transformed<Expr>> {
+        match &call.fun {
+            WindowFunctionDefinition::AggregateUDF(function) => {
+                let name = function.name();
+                if !self.allowed.over_windows(name) {
+                    return plan_err!("{name} is not answered over windows; use it with GROUP BY");
+                }
+            }
+            WindowFunctionDefinition::WindowUDF(function) if !self.allowed.window(function.name()) => {
+                return refuse(function.name());
+            }
+            WindowFunctionDefinition::WindowUDF(_) => {}
+        }
+        Ok(match windows::counted(call.clone(), self.caps) {
+            Some(counted) => Transformed::yes(Expr::WindowFunction(Box::new(counted))),
+            None => Transformed::no(expr),
+        })
     }
 
     fn scalar(&self, call: ScalarFunction) -> Result<Transformed<Expr>> {

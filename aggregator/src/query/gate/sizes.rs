@@ -115,6 +115,14 @@ pub(super) fn times(args: &[ColumnarValue], factor: usize) -> Result<OfRow> {
     Ok(Box::new(move |row| first.at(row).saturating_mul(factor)))
 }
 
+/// The bytes of the longest value, where they differ in length.
+pub(super) fn longest(values: &ArrayRef) -> usize {
+    match values.data_type().is_primitive() || *values.data_type() == DataType::Boolean {
+        true => 0,
+        false => lengths(values).into_iter().max().unwrap_or(0),
+    }
+}
+
 fn bytes(value: &ColumnarValue) -> Result<Lengths> {
     match value {
         ColumnarValue::Scalar(scalar) => Ok(match scalar.try_as_str() {
