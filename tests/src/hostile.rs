@@ -329,7 +329,7 @@ fn doubled_texts(n: usize) -> String {
 
 /// A step computes all rows of a partition at once.
 fn windows() -> Vec<String> {
-    let numbers = "FROM generate_series(1, 100000) t(v)";
+    let numbers = "FROM generate_series(1, 3000) t(v)";
     let literal = "repeat(repeat('x', 1000), 1000)";
     let once = format!("CASE WHEN v = 1 THEN {literal} ELSE '' END");
     let last = "GROUPS BETWEEN 3 PRECEDING AND UNBOUNDED FOLLOWING";
@@ -339,7 +339,7 @@ fn windows() -> Vec<String> {
         format!("max({literal}) OVER ()"),
         format!("count({literal}) OVER (PARTITION BY v % 3)"),
         format!("sum(v) OVER (ORDER BY {literal})"),
-        format!("lag(CAST(v AS VARCHAR), 100000, {literal}) OVER (ORDER BY v)"),
+        format!("lag(CAST(v AS VARCHAR), 3000, {literal}) OVER (ORDER BY v)"),
         format!("max({once}) OVER ()"),
         format!("first_value({once}) OVER (ORDER BY v)"),
         format!("last_value({once}) OVER (ORDER BY v DESC {last})"),

@@ -435,6 +435,7 @@ const LISTS_OF_TEXTS: &[&str] = &[
 ];
 
 const LISTS_OF_INTEGERS: &[&str] = &[
+    "[duration_ns, 7]",
     "[duration_ns, 7, NULL]",
     "[1, 2, 3]",
     "[9223372036854775807, -9223372036854775808]",

@@ -1,11 +1,13 @@
 //! Sends an input as it is, each on a connection of its own, and reads what comes back as an SDK
 //! would: success with what was rejected, or a refusal that it repeats or does not.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use flate2::read::{GzDecoder, ZlibDecoder};
 use http_body_util::{BodyExt, Full};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
@@ -129,10 +131,26 @@ async fn of_call(response: Response<Body>) -> Result<Answer> {
     let text = format!("grpc-status {code}: {}", header(&headers, "grpc-message"));
     let has_hint = headers.contains_key("grpc-status-details-bin");
     match code {
-        0 => success(body.to_bytes().get(5..).context("no message")?),
+        0 => success(&message(&headers, &body.to_bytes())?),
         RESOURCE_EXHAUSTED => Ok(refused(has_hint, text)),
         code => Ok(refused(REPEATED_CODES.contains(&code), text)),
     }
+}
+
+/// The message behind its prefix: some servers compress what they answer as the request was.
+fn message(headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>> {
+    let (prefix, message) = body.split_at_checked(5).context("no message")?;
+    if prefix.first() == Some(&0) {
+        return Ok(message.to_owned());
+    }
+    let mut plain = Vec::new();
+    match header(headers, "grpc-encoding") {
+        "gzip" => GzDecoder::new(message).read_to_end(&mut plain)?,
+        "deflate" => ZlibDecoder::new(message).read_to_end(&mut plain)?,
+        "zstd" => zstd::Decoder::new(message)?.read_to_end(&mut plain)?,
+        other => bail!("an answer in the encoding {other:?}"),
+    };
+    Ok(plain)
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
@@ -230,6 +248,17 @@ fn of_json(body: &[u8]) -> Result<Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_is_compressed_is_read() {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-encoding", "zstd".parse().expect("a value"));
+        let compressed = zstd::encode_all(&b"plain"[..], 1).expect("in memory");
+        let body = [&[1_u8, 0, 0, 0, 9][..], &compressed[..]].concat();
+        assert_eq!(message(&headers, &body).expect("a message"), b"plain");
+        assert_eq!(message(&headers, &[0, 0, 0, 0, 1, 7]).expect("a message"), [7]);
+        assert!(message(&headers, &[0, 0]).is_err());
+    }
 
     #[test]
     fn answers_are_read_as_an_sdk_reads_them() {

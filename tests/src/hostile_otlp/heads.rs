@@ -312,7 +312,7 @@ fn lists() -> Vec<Input> {
         of(
             "a header of a megabyte",
             post("/v1/traces", &[("x-long", &long.repeat(10)), PROTOBUF], &body),
-            Expected::Closed,
+            Expected::Either,
         ),
         of(
             "500 headers",
@@ -414,7 +414,7 @@ fn calls() -> Vec<Input> {
 
 /// Calls with headers that a server may overlook.
 fn odd_calls() -> Vec<Input> {
-    let timeouts = ["0n", "1x", "-5S", "99999999999999H", "", "0S"];
+    let timeouts = ["1x", "-5S", "99999999999999H", ""];
     let timeouts = timeouts.map(|value| ("grpc-timeout", value.to_owned()));
     let others = [
         // Some servers take every subtype for protobuf.
