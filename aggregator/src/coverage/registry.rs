@@ -11,12 +11,13 @@ use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Coverage;
 use super::agent::{Agent, AgentRecord};
 use crate::store::{Lane, LaneKey, Store, StoreError};
-use hearsay::Hearsay;
+use hearsay::{Hearsay, Look};
 
 const DIRECTORY: &str = "agents";
 /// The object of a process that has not written for so long is deleted; what it said is in ours.
@@ -108,6 +109,10 @@ impl Registry {
     async fn read(&self) -> Result<(Vec<String>, Vec<AgentRecord>), RegistryError> {
         let objects = self.store.read_beside(DIRECTORY).await?;
         let now = self.clock.now_unix_nanos();
+        let look = Look {
+            unix_nanos: now,
+            at: Instant::now(),
+        };
         let mut hearsay = self.hearsay.lock();
         let (mut stale, mut agents) = (Vec::new(), Vec::new());
         for (name, bytes) in objects {
@@ -116,7 +121,7 @@ impl Registry {
             }
             match serde_json::from_slice::<Document>(&bytes) {
                 Ok(mut document) => {
-                    let ahead = hearsay.ahead(&name, document.written, now);
+                    let ahead = hearsay.ahead(&name, document.written, look);
                     let written = document.written.saturating_sub(ahead);
                     for agent in &mut document.agents {
                         agent.of_clock_ahead(ahead, written);
