@@ -59,6 +59,7 @@ struct State {
     durable_names: BTreeMap<PathBuf, Arc<Mutex<Content>>>,
     locks: BTreeSet<PathBuf>,
     counts: BTreeMap<Operation, u64>,
+    harm: Harm,
     faults: Vec<Fault>,
     /// Changes until the process dies in one; see [`SimulatedDisk::die_after`].
     fuse: Option<u64>,
@@ -67,6 +68,19 @@ struct State {
     life: u64,
     observer: Option<Observer>,
     pace: Duration,
+}
+
+/// What a disk did to its users, counted.
+#[derive(Debug, Clone, Default)]
+pub struct Harm {
+    /// Operations that failed, by the errno.
+    pub failed: BTreeMap<i32, u64>,
+    /// Writes of which half was written, because they failed or the process died.
+    pub torn_writes: u64,
+    /// Files of which a loss of power took something that was not synced.
+    pub lost_writes: u64,
+    /// Groups of records that waited because the disk was slow.
+    pub slow_groups: u64,
 }
 
 type Observer = Arc<dyn Fn(Operation) + Send + Sync>;
@@ -138,6 +152,11 @@ impl SimulatedDisk {
         self.0.lock().counts.get(&operation).copied().unwrap_or_default()
     }
 
+    /// What it has done so far.
+    pub fn harm(&self) -> Harm {
+        self.0.lock().harm.clone()
+    }
+
     /// Ends the process: files that it has open change nothing any more, and its locks are free
     /// (what else it holds must be dropped before). With
     /// `kept_bytes` the machine ends too: of each file the first so many bytes are as written,
@@ -166,11 +185,15 @@ impl SimulatedDisk {
             state.names = state.durable_names.clone();
         }
         state.durable_names = state.names.clone();
+        let mut lost_writes = 0;
         for content in state.names.values() {
             let mut content = content.lock();
-            let kept = keep(content.now.len());
+            let written = content.now.clone();
+            let kept = keep(written.len());
             content.lose_unsynced(kept);
+            lost_writes += u64::from(content.now != written);
         }
+        state.harm.lost_writes += lost_writes;
     }
 
     /// Changes a file's bytes behind the spool's back.
@@ -218,7 +241,9 @@ impl SimulatedDisk {
                 fault.skip -= 1;
             } else if fault.times > 0 {
                 fault.times -= 1;
-                return Err(io::Error::from_raw_os_error(fault.errno));
+                let errno = fault.errno;
+                *state.harm.failed.entry(errno).or_default() += 1;
+                return Err(io::Error::from_raw_os_error(errno));
             }
         }
         Ok(())
@@ -342,7 +367,9 @@ impl Disk for SimulatedDisk {
     }
 
     fn pace(&self) -> Duration {
-        self.0.lock().pace
+        let mut state = self.0.lock();
+        state.harm.slow_groups += u64::from(!state.pace.is_zero());
+        state.pace
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
@@ -369,6 +396,7 @@ impl DiskFile for SimulatedFile {
                 0
             };
             bytes.truncate(half);
+            self.disk.0.lock().harm.torn_writes += u64::from(half > 0);
         }
         let start = usize::try_from(offset).map_err(io::Error::other)?;
         let mut content = self.content.lock();

@@ -168,7 +168,10 @@ impl Door {
             return Err(failed("the process has died"));
         }
         if self.bucket.0.state.lock().is_away {
-            self.bucket.0.events.struck("the store is away");
+            self.bucket
+                .0
+                .events
+                .struck("a request meets a store that is away");
             return Err(failed("the store is away"));
         }
         Ok(())
@@ -239,11 +242,15 @@ impl ObjectStore for Door {
             None => {}
         }
         if self.bucket.0.state.lock().is_flaky && luck.is_multiple_of(3) {
-            self.bucket.0.events.struck("a put seems to fail");
             if luck.is_multiple_of(2) {
                 self.bucket.apply(path, payload, options).await?;
+                self.bucket
+                    .0
+                    .events
+                    .struck("a put succeeds and its answer is lost");
                 return Err(failed("the answer was lost"));
             }
+            self.bucket.0.events.struck("a put is refused");
             return Err(failed("refused"));
         }
         let result = self.bucket.apply(path, payload, options).await;

@@ -31,7 +31,6 @@ pub(super) struct Checks {
 impl Checks {
     /// While the run lasts.
     pub(super) async fn sample(&mut self, world: &World, book: &Book) -> Result<()> {
-        spool_within_limit(world);
         for aggregator in 0..world.plan.aggregators {
             self.coverage(world, aggregator, book).await?;
         }
@@ -54,6 +53,7 @@ impl Checks {
         if store.outage().is_some_and(|outage| outage.is_closed) {
             return Ok(());
         }
+        rows_within_limit(world, number, &store);
         let now = world.clock_of(number).now_unix_nanos();
         let report = coverage.report(now, None, Window::default());
         let visible = self.visible(world, &store).await?;
@@ -226,7 +226,24 @@ fn is_past(world: &World, machine: usize, what: &str, of: &str, time: Option<u64
     }
 }
 
-fn spool_within_limit(world: &World) {
+/// `memory_within_limit` of the aggregators: what is not committed, as its arrays take it.
+fn rows_within_limit(world: &World, machine: usize, store: &Store) {
+    let hot = Signal::ALL.map(|signal| store.view(signal).hot);
+    let bytes: usize = hot
+        .iter()
+        .flatten()
+        .map(|hot| hot.batch.get_array_memory_size())
+        .sum();
+    if bytes > world.plan.ingest_bytes {
+        world.events.violated(
+            "memory_within_limit",
+            format!("machine {machine} holds {bytes} bytes of rows"),
+        );
+    }
+}
+
+/// `memory_within_limit` of the agents: what waits is on the disk, and no more than allowed.
+pub(super) fn spools_within_limit(world: &World) {
     for (number, machine) in world.machines.iter().enumerate() {
         let Kind::Agent(disk) = &machine.kind else {
             continue;

@@ -26,6 +26,8 @@ use crate::otlp;
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const ATTEMPTS_MAX: u64 = 12;
 const ACCEPTED: &str = "accepted";
+/// Of so many requests one is repeated although it was accepted: its client did not hear it.
+const UNHEARD: u64 = 8;
 
 /// What became of an item.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +49,8 @@ pub(super) struct Client {
     pub(super) number: u64,
     pub(super) agent: usize,
     pub(super) signals: &'static [Signal],
+    /// Bytes of text in each request, beside its items.
+    pub(super) padding: usize,
     pub(super) net: Net,
     pub(super) book: Book,
     /// The true time.
@@ -75,7 +79,9 @@ impl Client {
             .collect();
         let luck = draw(self.seed, &[8, self.number, request]);
         let signal = self.signals[usize::try_from(luck >> 32).unwrap_or(0) % self.signals.len()];
-        let body = body(signal, &ids, now);
+        let service = service(luck, self.padding);
+        let body = body(signal, &service, &ids, now);
+        let mut is_unheard = (luck >> 8).is_multiple_of(UNHEARD);
         let sent = Sent {
             signal,
             agent: self.agent,
@@ -96,19 +102,26 @@ impl Client {
             let answer = answer.unwrap_or_else(|error| error.to_string());
             self.events
                 .note(format!("client {} request {request}: {answer}", self.number));
-            self.events.struck(format!("{signal} answered: {answer}"));
+            self.events.answered(signal, &answer);
             if answer == ACCEPTED {
-                let now = self.clock.now_unix_nanos();
-                let mut book = self.book.lock();
-                for id in &ids {
-                    if let Some(sent) = book.get_mut(id) {
-                        sent.acked = Some(now);
-                    }
+                self.note_accepted(&ids);
+                if !std::mem::take(&mut is_unheard) {
+                    return;
                 }
-                return;
+                self.events.struck("an accepted request is sent again");
             }
             let pause = 200 + draw(self.seed, &[6, self.number, request, attempt]) % 4_000;
             tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    fn note_accepted(&self, ids: &[Id]) {
+        let now = self.clock.now_unix_nanos();
+        let mut book = self.book.lock();
+        for id in ids {
+            if let Some(sent) = book.get_mut(id) {
+                sent.acked.get_or_insert(now);
+            }
         }
     }
 
@@ -141,16 +154,22 @@ impl Client {
     }
 }
 
-fn body(signal: Signal, ids: &[Id], now: u64) -> Vec<u8> {
+/// A name with so many bytes that no compression makes small.
+fn service(luck: u64, padding: usize) -> String {
+    let words = (0..padding as u64 / 16).map(|word| format!("{:016x}", draw(luck, &[word])));
+    "simulated".to_owned() + &words.collect::<String>()
+}
+
+fn body(signal: Signal, service: &str, ids: &[Id], now: u64) -> Vec<u8> {
     match signal {
-        Signal::Spans => otlp::spans_request("simulated", ids.iter().map(|id| a_span(*id, now)).collect()),
+        Signal::Spans => otlp::spans_request(service, ids.iter().map(|id| a_span(*id, now)).collect()),
         Signal::Logs => {
             let record = |id: &Id| LogRecord {
                 time_unix_nano: now,
                 span_id: id.to_vec(),
                 ..LogRecord::default()
             };
-            otlp::logs_request("simulated", ids.iter().map(record).collect())
+            otlp::logs_request(service, ids.iter().map(record).collect())
         }
         Signal::Metrics => {
             let point = |id: &Id| NumberDataPoint {
@@ -158,7 +177,7 @@ fn body(signal: Signal, ids: &[Id], now: u64) -> Vec<u8> {
                 value: Some(number_data_point::Value::AsInt(i64::from_be_bytes(*id))),
                 ..NumberDataPoint::default()
             };
-            otlp::gauge_request("simulated", ids.iter().map(point).collect())
+            otlp::gauge_request(service, ids.iter().map(point).collect())
         }
     }
 }

@@ -25,8 +25,13 @@ const PROGRESS: Duration = Duration::from_secs(10);
 /// Many seeds leave the machine to others.
 const NICE: i32 = 10;
 
-/// How often a fault was met.
+const KEPT_BYTES: &str = "268435456";
+
+/// How often a fault was met, and an answer heard.
 const STRUCK: &str = "STRUCK ";
+const ANSWERED: &str = "ANSWERED ";
+/// What figures are told of: so many seeds.
+const PER_SEEDS: u64 = 1_000;
 
 const USAGE: &str = "usage: simulate SEEDS [--first N] [--jobs N]   runs so many seeds\n       \
     simulate --seed N                     runs one seed and prints what happened";
@@ -78,8 +83,10 @@ fn inside(seed: u64) -> Result<bool> {
     for violation in &outcome.violations {
         text += &format!("\nVIOLATED {violation}");
     }
-    for (what, count) in &outcome.strikes {
-        text += &format!("\n{STRUCK}{count} {what}");
+    for (kind, counts) in [(STRUCK, &outcome.strikes), (ANSWERED, &outcome.answers)] {
+        for (what, count) in counts {
+            text += &format!("\n{kind}{count} {what}");
+        }
     }
     text += &format!("\nhash {:016x}", outcome.hash);
     writeln!(std::io::stdout(), "{text}")?;
@@ -92,11 +99,9 @@ pub struct Entropy {
     directory: TempDir,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Struck {
-    seeds: u64,
-    times: u64,
-}
+/// What happened over many seeds.
+#[derive(Debug, Default)]
+struct Sums(BTreeMap<String, (u64, u64)>);
 
 struct Running {
     seed: u64,
@@ -134,6 +139,9 @@ impl Entropy {
         let child = Command::new(program)
             .args(["--inside", &seed.to_string()])
             .env("LD_PRELOAD", self.library())
+            // A run is short: memory that is freed may stay.
+            .env("MALLOC_MMAP_THRESHOLD_", KEPT_BYTES)
+            .env("MALLOC_TRIM_THRESHOLD_", KEPT_BYTES)
             .env("MERIDIAN_SIMULATION_SEED", seed.to_string())
             .stdin(Stdio::null())
             .stderr(output.try_clone()?)
@@ -164,7 +172,7 @@ impl Entropy {
         let (mut next, mut done, mut failed) = (first, 0, Vec::new());
         let (began, mut told) = (Instant::now(), Instant::now());
         let mut running: Vec<Running> = Vec::new();
-        let mut struck: BTreeMap<String, Struck> = BTreeMap::new();
+        let (mut struck, mut answered) = (Sums::default(), Sums::default());
         while next < first + seeds || !running.is_empty() {
             while running.len() < jobs.max(1) && next < first + seeds {
                 running.push(self.start(program, next)?);
@@ -177,10 +185,8 @@ impl Entropy {
                     continue;
                 };
                 done += 1;
-                for (what, times) in report.struck() {
-                    let sum = struck.entry(what.to_owned()).or_default();
-                    (sum.seeds, sum.times) = (sum.seeds + 1, sum.times + times);
-                }
+                struck.add(&report.text, STRUCK);
+                answered.add(&report.text, ANSWERED);
                 if !report.is_well {
                     writeln!(out, "SEED={} failed: {}", report.seed, report.why())?;
                     failed.push(report);
@@ -204,9 +210,10 @@ impl Entropy {
             failed.len(),
             began.elapsed().as_secs_f64()
         )?;
-        for (what, Struck { seeds, times }) in struck {
-            writeln!(out, "{seeds:6} seeds met, {times:7} times in all: {what}")?;
-        }
+        writeln!(out, "what clients were told, per {PER_SEEDS} seeds:")?;
+        answered.tell(&mut out, done)?;
+        writeln!(out, "faults that struck, per {PER_SEEDS} seeds:")?;
+        struck.tell(&mut out, done)?;
         for (why, seeds) in by_reason(&failed) {
             writeln!(out, "{:6} x {why}, such as SEED={}", seeds.len(), seeds[0])?;
         }
@@ -250,14 +257,28 @@ impl Running {
     }
 }
 
-impl Report {
-    fn struck(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.text.lines().filter_map(|line| {
-            let (times, what) = line.strip_prefix(STRUCK)?.split_once(' ')?;
-            Some((what, times.parse().ok()?))
-        })
+impl Sums {
+    fn add(&mut self, text: &str, kind: &str) {
+        let counts = text.lines().filter_map(|line| {
+            let (times, what) = line.strip_prefix(kind)?.split_once(' ')?;
+            Some((what, times.parse::<u64>().ok()?))
+        });
+        for (what, times) in counts {
+            let (seeds, sum) = self.0.entry(what.to_owned()).or_default();
+            (*seeds, *sum) = (*seeds + 1, *sum + times);
+        }
     }
 
+    fn tell(&self, out: &mut impl Write, seeds: u64) -> Result<()> {
+        for (what, (met, times)) in &self.0 {
+            let [met, times] = [met, times].map(|count| count * PER_SEEDS / seeds.max(1));
+            writeln!(out, "{times:9} times, in {met:4} seeds: {what}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
     /// The first invariant that did not hold, or the last words.
     pub fn why(&self) -> String {
         let mut violated = self

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::Arc;
 
+use meridian_proto::signal::Signal;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -20,6 +21,7 @@ struct State {
     lines: Vec<String>,
     violations: Vec<String>,
     struck: BTreeMap<String, u64>,
+    answers: BTreeMap<String, u64>,
 }
 
 impl Events {
@@ -30,6 +32,7 @@ impl Events {
             lines: Vec::new(),
             violations: Vec::new(),
             struck: BTreeMap::new(),
+            answers: BTreeMap::new(),
         })))
     }
 
@@ -54,7 +57,27 @@ impl Events {
 
     /// A fault was met, not only planned.
     pub(super) fn struck(&self, what: impl Display) {
-        *self.0.lock().struck.entry(what.to_string()).or_default() += 1;
+        self.struck_times(what, 1);
+    }
+
+    pub(super) fn struck_times(&self, what: impl Display, times: u64) {
+        if times > 0 {
+            *self.0.lock().struck.entry(what.to_string()).or_default() += times;
+        }
+    }
+
+    /// What a client was told.
+    pub(super) fn answered(&self, signal: Signal, answer: &str) {
+        *self
+            .0
+            .lock()
+            .answers
+            .entry(format!("{signal}: {answer}"))
+            .or_default() += 1;
+    }
+
+    pub(super) fn answers(&self) -> BTreeMap<String, u64> {
+        self.0.lock().answers.clone()
     }
 
     /// How often each fault was met.

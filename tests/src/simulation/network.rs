@@ -15,11 +15,14 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use tokio::sync::{mpsc, watch};
 
+use super::events::Events;
 use super::plan::draw;
 
 const BUFFER_BYTES: usize = 64 << 10;
 const PACKET_BYTES: usize = 16 << 10;
 const BACKLOG: usize = 128;
+/// A packet that takes longer counts as delayed.
+const SLOW: Duration = Duration::from_millis(50);
 
 /// The network; clones are the same.
 #[derive(Debug, Clone)]
@@ -29,6 +32,7 @@ pub(super) struct Net(Arc<Shared>);
 struct Shared {
     seed: u64,
     latency: Duration,
+    events: Events,
     state: Mutex<State>,
     blocked: watch::Sender<BTreeSet<(IpAddr, IpAddr)>>,
 }
@@ -38,6 +42,15 @@ struct State {
     listeners: BTreeMap<SocketAddr, mpsc::Sender<Arrived>>,
     wires: Vec<Wire>,
     made: u64,
+    traffic: BTreeMap<IpAddr, Traffic>,
+}
+
+/// Packets to one machine, over all connections.
+#[derive(Debug, Clone, Copy, Default)]
+struct Traffic {
+    sent: u64,
+    /// The newest that arrived.
+    arrived: u64,
 }
 
 #[derive(Debug)]
@@ -66,10 +79,11 @@ pub(super) fn ip(machine: usize) -> IpAddr {
 }
 
 impl Net {
-    pub(super) fn new(seed: u64, latency: Duration) -> Self {
+    pub(super) fn new(seed: u64, latency: Duration, events: Events) -> Self {
         Self(Arc::new(Shared {
             seed,
             latency,
+            events,
             state: Mutex::default(),
             blocked: watch::Sender::default(),
         }))
@@ -135,7 +149,13 @@ impl Net {
     /// Resets all connections of a machine.
     pub(super) fn cut(&self, machine: usize) {
         let ip = ip(machine);
-        self.0.state.lock().wires.retain(|wire| !wire.ends.contains(&ip));
+        self.0.state.lock().wires.retain(|wire| {
+            let is_cut = wire.ends.contains(&ip) && !wire._carrier.is_finished();
+            if is_cut {
+                self.0.events.struck("a connection is reset");
+            }
+            !wire.ends.contains(&ip)
+        });
     }
 
     /// The machine's process is gone; its peers hear of it, or do not.
@@ -151,6 +171,7 @@ impl Net {
         }
         for wire in &self.0.state.lock().wires {
             if wire.ends.contains(&ip) {
+                self.0.events.struck("a connection stays half open");
                 wire.dead.send_replace(Some(ip));
             }
         }
@@ -158,6 +179,9 @@ impl Net {
 
     async fn passable(&self, from: IpAddr, to: IpAddr) {
         let mut blocked = self.0.blocked.subscribe();
+        if blocked.borrow().contains(&(from, to)) {
+            self.0.events.struck("a packet waits in a partition");
+        }
         // The sender is in `self`.
         blocked
             .wait_for(|blocked| !blocked.contains(&(from, to)))
@@ -167,8 +191,30 @@ impl Net {
 
     async fn delay(&self, wire: u64, packet: u64) {
         let most = u64::try_from(self.0.latency.as_micros()).unwrap_or(u64::MAX);
-        let micros = 100 + draw(self.0.seed, &[1, wire, packet]) % most;
-        tokio::time::sleep(Duration::from_micros(micros)).await;
+        let delay = Duration::from_micros(100 + draw(self.0.seed, &[1, wire, packet]) % most);
+        if delay > SLOW {
+            self.0.events.struck("a packet is delayed by more than 50 ms");
+        }
+        tokio::time::sleep(delay).await;
+    }
+
+    /// A packet leaves; returns its number among those to that machine.
+    fn sent(&self, to: IpAddr) -> u64 {
+        let mut state = self.0.state.lock();
+        let traffic = state.traffic.entry(to).or_default();
+        traffic.sent += 1;
+        traffic.sent
+    }
+
+    fn arrived(&self, to: IpAddr, number: u64) {
+        let mut state = self.0.state.lock();
+        let traffic = state.traffic.entry(to).or_default();
+        if number < traffic.arrived {
+            self.0
+                .events
+                .struck("a packet is overtaken by one of another connection");
+        }
+        traffic.arrived = traffic.arrived.max(number);
     }
 }
 
@@ -230,8 +276,10 @@ async fn one_way(
     let mut packet = vec![0; PACKET_BYTES];
     for count in 1.. {
         let bytes = read.read(&mut packet).await.unwrap_or(0);
+        let sent = net.sent(to);
         net.passable(from, to).await;
         net.delay(number, count).await;
+        net.arrived(to, sent);
         if bytes == 0 || write.write_all(&packet[..bytes]).await.is_err() {
             break;
         }

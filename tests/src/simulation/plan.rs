@@ -98,6 +98,10 @@ pub(super) struct Plan {
     pub(super) ingest_bytes: usize,
     /// Of an agent's spool.
     pub(super) spool_bytes: u64,
+    /// What an agent may have sent and not acknowledged; so little that it often waits, or plenty.
+    pub(super) window_bytes: u64,
+    /// Of text in each request, so that spool and memory fill.
+    pub(super) padding: usize,
     /// What clients send. Of one signal a run costs half as much as of all.
     pub(super) signals: &'static [Signal],
 }
@@ -127,6 +131,8 @@ impl Plan {
             ingest_bytes: [64 << 20, 384 << 10][random.random_range(0..2)],
             spool_bytes: [256 << 10, 20 << 10][random.random_range(0..2)],
             signals: SIGNALS[random.random_range(0..SIGNALS.len())],
+            window_bytes: [8 << 10, 1 << 20, 1 << 20][random.random_range(0..3)],
+            padding: [0, 0, 4 << 10][random.random_range(0..3)],
         }
     }
 }

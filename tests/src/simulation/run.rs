@@ -10,7 +10,7 @@ use meridian_runtime::tasks::{self, Task};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::checks::Checks;
+use super::checks::{Checks, spools_within_limit};
 use super::clients::{self, Book, Client};
 use super::plan::{Fault, Plan};
 use super::world::World;
@@ -36,12 +36,16 @@ pub struct Outcome {
     pub events: Vec<String>,
     /// How often each fault was met.
     pub strikes: BTreeMap<String, u64>,
+    /// What clients were told, and how often.
+    pub answers: BTreeMap<String, u64>,
 }
 
 /// Runs a seed to its end.
 pub fn seed(seed: u64) -> Result<Outcome> {
     let libraries = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        // By this name `entropy.c` knows them.
+        .thread_name("library")
         .enable_time()
         .build()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -75,6 +79,7 @@ async fn run(plan: Plan) -> Result<Outcome> {
             world.end(&fault);
         }
         world.supervise().await?;
+        spools_within_limit(&world);
         if tick % SAMPLE_TICKS == SAMPLE_TICKS - 1 {
             world.bucket.land().await;
             checks.sample(&world, &book).await?;
@@ -98,11 +103,13 @@ async fn run(plan: Plan) -> Result<Outcome> {
         tokio::time::sleep(TICK).await;
     }
     checks.end(&world, &book).await.context("the last look")?;
+    world.count_harm();
     Ok(Outcome {
         hash: world.events.hash(),
         violations: world.events.violations(),
         events: world.events.lines(),
         strikes: world.events.strikes(),
+        answers: world.events.answers(),
     })
 }
 
@@ -115,6 +122,7 @@ fn start_clients(world: &World, book: &Book) -> Vec<Task<()>> {
             number: agent as u64 * CLIENTS + number,
             agent,
             signals: world.plan.signals,
+            padding: world.plan.padding,
             net: world.net.clone(),
             book: Arc::clone(book),
             clock: world.clock.clone(),

@@ -112,7 +112,7 @@ impl World {
             power: false,
         };
         Self {
-            net: Net::new(plan.seed, plan.latency),
+            net: Net::new(plan.seed, plan.latency, events.clone()),
             bucket: Bucket::new(plan.seed, clock.clone(), events.clone()),
             machines: agents.chain(aggregators).map(machine).collect(),
             events,
@@ -174,7 +174,12 @@ impl World {
     fn kill(&mut self, machine: usize) {
         let silent = self.plan.half_open && self.machines[machine].power;
         self.events.note(format!("machine {machine}: its process died"));
-        self.events.struck("a process dies");
+        let who = if machine < self.plan.agents {
+            "agent"
+        } else {
+            "aggregator"
+        };
+        self.events.struck(format!("an {who}'s process dies"));
         self.bury(machine, silent);
     }
 
@@ -270,11 +275,12 @@ impl World {
         let text = format!(
             "{{region: r{number}, cluster: simulated, node: n{number}, admin: {{listen: 0.0.0.0:9464}}, \
              spool: {{path: /spool, max_bytes: {}KiB, segment_bytes: {}KiB, compress_after: 3s}}, exporters: {{aggregator: \
-             {{endpoint: [{}], batch_rows: {}, batch_linger: 500ms, ack_timeout: 20s, reconnect_max: 5s}}}}}}",
+             {{endpoint: [{}], batch_rows: {}, batch_bytes: 8KiB, window_bytes: {}KiB, batch_linger: 500ms, ack_timeout: 20s, reconnect_max: 5s}}}}}}",
             self.plan.spool_bytes >> 10,
             SEGMENT_BYTES >> 10,
             endpoints.join(", "),
             self.plan.batch_rows,
+            self.plan.window_bytes >> 10,
         );
         let document = Document::parse("agent.yaml", &text, &|_| None)?;
         meridian_agent::config::Config::read(document).context("the agent's configuration")
@@ -297,9 +303,6 @@ impl World {
     /// Begins a fault; returns what ends it.
     pub(super) fn begin(&mut self, fault: &Fault) -> Option<Duration> {
         self.events.note(format!("fault: {fault:?}"));
-        let name = format!("{fault:?}");
-        let name = name.split(' ').next().unwrap_or_default();
-        self.events.struck(format!("fault {name}"));
         match fault {
             Fault::AgentDies {
                 agent,
@@ -331,6 +334,7 @@ impl World {
             Fault::Restart { machine, down } => {
                 let machine = &mut self.machines[*machine];
                 machine.down = *down;
+                self.events.struck("a process is asked to end");
                 if let Some(process) = &machine.process {
                     process.shutdown.request();
                 }
@@ -340,6 +344,8 @@ impl World {
                 self.disk(*agent, |disk| disk.fail(Operation::Sync, 0, *times, EIO))
             }
             Fault::ClockJumps { machine, seconds } => {
+                let way = if *seconds > 0 { "forward" } else { "back" };
+                self.events.struck(format!("a clock is set {way}"));
                 let nanos = seconds.saturating_mul(1_000_000_000);
                 let is_down = self.machines[*machine].process.is_none();
                 self.is_misled |= is_down && nanos < 0 && *machine >= self.plan.agents;
@@ -393,6 +399,31 @@ impl World {
     fn disk(&self, agent: usize, change: impl FnOnce(&SimulatedDisk)) {
         if let Kind::Agent(disk) = &self.machines[agent].kind {
             change(disk);
+        }
+    }
+
+    /// What the disks did, for the report.
+    pub(super) fn count_harm(&self) {
+        for machine in &self.machines {
+            let Kind::Agent(disk) = &machine.kind else {
+                continue;
+            };
+            let harm = disk.harm();
+            for (errno, times) in harm.failed {
+                let what = if errno == ENOSPC {
+                    "is full (ENOSPC)"
+                } else {
+                    "fails to sync (EIO)"
+                };
+                self.events.struck_times(format!("a disk {what}"), times);
+            }
+            let struck = |what: &str, times| self.events.struck_times(what, times);
+            struck("a write is torn", harm.torn_writes);
+            struck(
+                "a loss of power takes unsynced writes of a file",
+                harm.lost_writes,
+            );
+            struck("a slow disk delays records", harm.slow_groups);
         }
     }
 
