@@ -1,7 +1,7 @@
 # The commands of this project; each says what it does while it takes long.
 # CONTRIBUTING.md describes them, and the variables that they heed.
 
-.PHONY: help demo test lint bench soak simulate
+.PHONY: help demo test lint bench soak simulate fuzz
 
 help:
 	@echo "make demo   three regions, instrumented applications and live answers on this machine"
@@ -9,6 +9,7 @@ help:
 	@echo "make lint   formatting, clippy, dependency rules"
 	@echo "make bench  cost and speed beside Rotel, the Collector and DuckDB; PART=spans for one part of it, ARGS=--help"
 	@echo "make simulate  whole agents and aggregators under faults; SEEDS=n runs of them, or SEED=x for one with its log"
+	@echo "make fuzz  one entry point with coverage-guided inputs: TARGET=otlp_json (or all), SECONDS=n; needs the nightly compiler"
 	@echo "make soak   both processes at full overload for five minutes; SECONDS=n for another time"
 
 demo:
@@ -28,3 +29,6 @@ simulate:
 
 soak:
 	@scripts/soak $(SECONDS)
+
+fuzz:
+	@scripts/fuzz "$(TARGET)" $(SECONDS)

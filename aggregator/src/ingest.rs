@@ -1,10 +1,10 @@
 //! The agents' side door: one gRPC stream per agent, admitted by bytes, acknowledged when
 //! its rows are committed. Rows are decoded and checked here, and kept by the store.
 
-mod budget;
-mod messages;
+pub mod budget;
+pub mod messages;
 mod metrics;
-mod rows;
+pub mod rows;
 mod session;
 
 use std::collections::HashMap;

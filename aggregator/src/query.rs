@@ -13,6 +13,7 @@ mod lookup;
 pub mod named;
 pub mod params;
 mod place;
+mod planning;
 mod prune;
 mod quantile;
 mod reader;

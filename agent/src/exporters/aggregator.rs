@@ -34,7 +34,11 @@ use meridian_runtime::backoff::Backoff;
 use meridian_runtime::clock::Clock;
 use meridian_runtime::net::Network;
 
+pub use build::build as build_batch;
+pub use core::Action;
+pub use deliver::{Delivery, known_signal};
 pub use gather::BatchLimits;
+pub use lane::{Lane, Track};
 pub use metrics::Metrics;
 pub use settings::Settings;
 
@@ -43,7 +47,6 @@ use crate::otlp::Origin;
 use crate::spool::Spool;
 use crate::stalls::Stalls;
 use crate::stop::Stop;
-use deliver::Delivery;
 use error::SessionError;
 use session::{Ended, Session};
 use state_log::StateLog;

@@ -31,6 +31,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 pub use config::OtlpConfig;
+pub use encoding::{DecompressError, Encoding};
 
 use crate::intake::admission::Admission;
 use crate::intake::workers::Workers;

@@ -13,6 +13,9 @@
 //! A damaged frame reads as bytes that are no record, and so costs the records in it; a damaged
 //! tail costs the segment. It decides nothing and replaces no file: that is [`super::compress`]'s.
 
+// Nothing that is read from a disk may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing)]
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -21,9 +24,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::disk::DiskFile;
-use super::record::{HEADER_BYTES, Header, field};
+use super::record::{HEADER_BYTES, Header, field, seal};
 use super::scan::{Located, Scan};
 use super::segment::{Cold, SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::{RECORD_BYTES_MAX, SEGMENT_BYTES_MAX};
 
 /// A frame is closed when it has so many bytes; a record is never split.
 const FRAME_BYTES: usize = 256 << 10;
@@ -32,6 +36,8 @@ const CACHE_BYTES: usize = 2 << 20;
 const HEAD_BYTES: usize = 8 + HEADER_BYTES;
 const FRAME_ENTRY_BYTES: usize = 28;
 const TAIL_HEAD_BYTES: usize = 12;
+/// A segment, and one record that did not fit.
+const FORMER_BYTES_MAX: u64 = SEGMENT_BYTES_MAX + 2 * RECORD_BYTES_MAX;
 /// Fast, and within a tenth of what slower levels reach on telemetry.
 const ZSTD_LEVEL: i32 = 1;
 /// What is read where nothing sound is: neither the end of a segment nor the start of a record.
@@ -73,19 +79,21 @@ pub(super) struct ColdFile {
 struct DamagedTail;
 
 impl ColdFile {
-    /// Opens a file whose header says that it is cold. Also returns what it holds.
+    /// Opens a file whose header says that it is cold. Also returns what it holds before the next
+    /// segment's first sequence.
     pub fn open(
         file: Arc<dyn DiskFile>,
         header: &SegmentHeader,
         cold: Cold,
+        end_seq: Option<u64>,
         cache: FrameCache,
     ) -> io::Result<(Self, Scan)> {
         let tail_bytes = file.bytes()?.saturating_sub(cold.tail_offset);
         let mut tail = vec![0; usize::try_from(tail_bytes).map_err(io::Error::other)?];
         let read = file.read_at(&mut tail, cold.tail_offset)?;
         tail.truncate(read);
-        let (heads, frames) = parse_tail(&tail).ok_or_else(|| io::Error::other(DamagedTail))?;
-        let scan = scan_of(&heads, header, cold.former_bytes);
+        let (heads, frames) = parse_tail(&tail, cold).ok_or_else(|| io::Error::other(DamagedTail))?;
+        let scan = scan_of(&heads, header, cold.former_bytes, end_seq);
         let opened = Self {
             file,
             first_seq: header.first_seq,
@@ -119,6 +127,15 @@ impl ColdFile {
     }
 }
 
+/// Copies as much as fits; returns how much that is.
+fn copy(source: &[u8], target: &mut [u8]) -> usize {
+    let count = source.len().min(target.len());
+    if let (Some(source), Some(target)) = (source.get(..count), target.get_mut(..count)) {
+        target.copy_from_slice(source);
+    }
+    count
+}
+
 fn decompress(compressed: &[u8], frame: &Frame) -> Option<Vec<u8>> {
     if crc32c::crc32c(compressed) != frame.crc {
         return None;
@@ -127,7 +144,11 @@ fn decompress(compressed: &[u8], frame: &Frame) -> Option<Vec<u8>> {
     (bytes.len() == frame.bytes as usize).then_some(bytes)
 }
 
-fn parse_tail(tail: &[u8]) -> Option<(Vec<u8>, Vec<Frame>)> {
+/// The heads and the frames, if they can be of a segment of this length.
+fn parse_tail(tail: &[u8], cold: Cold) -> Option<(Vec<u8>, Vec<Frame>)> {
+    if cold.former_bytes > FORMER_BYTES_MAX {
+        return None;
+    }
     let crc = u32::from_le_bytes(field(tail, 0));
     if crc != crc32c::crc32c(tail.get(4..)?) {
         return None;
@@ -137,8 +158,20 @@ fn parse_tail(tail: &[u8]) -> Option<(Vec<u8>, Vec<Frame>)> {
     let rest = tail.get(TAIL_HEAD_BYTES..)?;
     let (heads, entries) = rest.split_at_checked(heads_bytes)?;
     let frames: Vec<Frame> = entries.chunks_exact(FRAME_ENTRY_BYTES).map(parse_frame).collect();
-    let heads = zstd::stream::decode_all(heads).ok()?;
-    (frames.len() == count).then_some((heads, frames))
+    let records_max = usize::try_from(cold.former_bytes).ok()? / HEADER_BYTES;
+    let heads = zstd::bulk::decompress(heads, records_max * HEAD_BYTES).ok()?;
+    (frames.len() == count && are_in_order(&frames, cold)).then_some((heads, frames))
+}
+
+/// Whether no frame overlaps another, and all of them are where frames can be.
+fn are_in_order(frames: &[Frame], cold: Cold) -> bool {
+    let mut end = SEGMENT_HEADER_BYTES;
+    frames.iter().all(|frame| {
+        let is_next = frame.place >= end;
+        end = frame.place.saturating_add(u64::from(frame.bytes));
+        let file_end = frame.file_offset.saturating_add(u64::from(frame.file_bytes));
+        is_next && end <= cold.former_bytes && file_end <= cold.tail_offset
+    })
 }
 
 fn parse_frame(entry: &[u8]) -> Frame {
@@ -152,7 +185,7 @@ fn parse_frame(entry: &[u8]) -> Frame {
 }
 
 /// The records by their heads. A head that was damaged before it was compressed is left out.
-fn scan_of(heads: &[u8], header: &SegmentHeader, former_bytes: u64) -> Scan {
+fn scan_of(heads: &[u8], header: &SegmentHeader, former_bytes: u64, end_seq: Option<u64>) -> Scan {
     let mut scan = Scan {
         end: former_bytes,
         ..Scan::default()
@@ -161,10 +194,15 @@ fn scan_of(heads: &[u8], header: &SegmentHeader, former_bytes: u64) -> Scan {
     for head in heads.chunks_exact(HEAD_BYTES) {
         let offset = u64::from_le_bytes(field(head, 0));
         let found = Header::decode(&field(head, 8), header.salt);
-        let Some(found) = found.filter(|found| found.seq >= next_seq) else {
+        let end_seq = end_seq.unwrap_or(u64::MAX);
+        let is_inside = |found: &Header| {
+            let end = offset.saturating_add(found.record_bytes());
+            (next_seq..end_seq).contains(&found.seq) && end <= former_bytes
+        };
+        let Some(found) = found.filter(is_inside) else {
             continue;
         };
-        scan.corrupt_records += found.seq - next_seq;
+        scan.corrupt_records = scan.corrupt_records.saturating_add(found.seq - next_seq);
         next_seq = found.seq + 1;
         scan.records.push(Located {
             offset,
@@ -182,7 +220,7 @@ impl DiskFile for ColdFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let left = self.former_bytes.saturating_sub(offset);
         let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let buffer = &mut buffer[..wanted];
+        let buffer = buffer.get_mut(..wanted).unwrap_or_default();
         buffer.fill(FILL);
         let mut filled = 0;
         while filled < wanted {
@@ -194,9 +232,8 @@ impl DiskFile for ColdFile {
             }
             let bytes = self.frame(frame)?;
             let from = usize::try_from(place - frame.place).map_err(io::Error::other)?;
-            let count = (bytes.len() - from).min(wanted - filled);
-            buffer[filled..filled + count].copy_from_slice(&bytes[from..from + count]);
-            filled += count;
+            let (target, source) = (buffer.get_mut(filled..), bytes.get(from..));
+            filled += copy(source.unwrap_or_default(), target.unwrap_or_default());
         }
         Ok(wanted)
     }
@@ -334,8 +371,7 @@ impl<'a> ColdWriter<'a> {
             tail.extend(frame.file_bytes.to_le_bytes());
             tail.extend(frame.crc.to_le_bytes());
         }
-        let crc = crc32c::crc32c(&tail[4..]);
-        tail[..4].copy_from_slice(&crc.to_le_bytes());
+        seal(&mut tail, 0, 4);
         Ok(tail)
     }
 }

@@ -197,7 +197,7 @@ impl Compressor {
     ) -> io::Result<bool> {
         let header = SegmentHeader::read(&*file, candidate.first_seq)?.map_err(io::Error::other)?;
         let cold = header.cold.ok_or(io::ErrorKind::InvalidData)?;
-        let (opened, _) = ColdFile::open(file, &header, cold, self.shared.frames.clone())?;
+        let (opened, _) = ColdFile::open(file, &header, cold, None, self.shared.frames.clone())?;
         // Nobody deletes a segment meanwhile.
         let is_open = self.shared.files.lock();
         if !*is_open || !self.shared.index.lock().has_segment(candidate.first_seq) {

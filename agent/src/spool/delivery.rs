@@ -6,10 +6,9 @@
 use meridian_proto::signal::Signal;
 
 use super::index::{DropReason, Index, Pending};
+use super::record::SEQ_MAX;
 use super::undelivered::{Range, Undelivered};
 
-/// Sequences beyond are nonsense, and must not use up the numbers there are.
-const SEQ_MAX: u64 = 1 << 62;
 /// More times in which something is late than this are told as fewer.
 const LATE_MAX: usize = 32;
 

@@ -2,6 +2,7 @@
 //!
 //! Restarts and damaged files are in [`super::tests`], crashes at arbitrary places in [`super::model`].
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::bench::*;
@@ -312,4 +313,19 @@ fn a_spool_of_a_later_release_is_refused_and_left_as_it_is() {
         "{error}"
     );
     assert_eq!(bench.segments(), [newest]);
+}
+
+#[test]
+fn a_damaged_identity_that_still_is_one_costs_no_segment() {
+    let mut bench = Bench::new(|_| {});
+    bench.append(spans(b"kept")).expect("room");
+    let identity = bench.shared().identity;
+    bench.disk.damage(Path::new("/spool/identity"), |bytes| {
+        bytes[0] = if bytes[0] == b'a' { b'b' } else { b'a' };
+    });
+    bench.crash(None);
+    assert_eq!(bench.shared().identity, identity);
+    assert_eq!(bench.seqs(), [1]);
+    bench.crash(None);
+    assert_eq!(bench.shared().recovery.segments_set_aside, 0);
 }

@@ -211,7 +211,8 @@ impl Segment {
     }
 
     fn received(&self, entry: &Entry) -> u64 {
-        self.first_received.unwrap_or_default() + u64::from(entry.received_offset_ms) * NANOS_PER_MILLI
+        let offset = u64::from(entry.received_offset_ms) * NANOS_PER_MILLI;
+        self.first_received.unwrap_or_default().saturating_add(offset)
     }
 
     fn place(&self, signal: usize, position: usize) -> Option<Place> {

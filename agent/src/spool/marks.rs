@@ -2,6 +2,9 @@
 //!
 //! None of them is needed to read the records. A damaged one is reported and made anew.
 
+// Nothing that is read from a disk may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing)]
+
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
 use std::path::Path;
@@ -11,7 +14,7 @@ use meridian_proto::ids::AgentId;
 
 use super::disk::{Disk, DiskFile, read_file, replace_file};
 
-use super::record::field;
+use super::record::{SEQ_MAX, field, seal};
 use super::undelivered::{Range, Undelivered};
 
 const ALIVE_MAGIC: [u8; 4] = *b"MAlv";
@@ -120,7 +123,7 @@ fn decode_sign(bytes: &[u8]) -> Option<(u32, Sign)> {
         next_seq: u64::from_le_bytes(field(bytes, 16)),
         clean: bytes[24] == 1,
     };
-    sound.then(|| (u32::from_le_bytes(field(bytes, 28)), sign))
+    (sound && sign.next_seq <= SEQ_MAX).then(|| (u32::from_le_bytes(field(bytes, 28)), sign))
 }
 
 /// Reads the cursors in the directory `cursors`, by exporter. Those of other exporters are
@@ -139,7 +142,8 @@ pub(super) fn read_cursors(
             disk.remove(&path)?;
             continue;
         };
-        match read_file(disk, &path)?.as_deref().and_then(decode_cursor) {
+        let saved = read_file(disk, &path)?.as_deref().and_then(decode_cursor);
+        match saved.filter(SavedCursor::is_possible) {
             Some(saved) => drop(cursors.insert(exporter.clone(), saved)),
             None => {
                 tracing::warn!(cursor = %path.display(), "the cursor is damaged; the exporter starts at the oldest record")
@@ -156,6 +160,14 @@ pub(super) struct SavedCursor {
     pub undelivered: [Undelivered; 3],
     /// A range was asked for, up to here at most, and no answer came.
     pub asked_seq: Option<u64>,
+}
+
+impl SavedCursor {
+    /// Whether a spool can have had these sequences.
+    fn is_possible(&self) -> bool {
+        let mut cursors = self.undelivered.iter().map(|undelivered| undelivered.cursor);
+        cursors.all(|cursor| cursor <= SEQ_MAX)
+    }
 }
 
 /// Writes one exporter's cursor.
@@ -186,8 +198,7 @@ fn encode_cursor(saved: &SavedCursor) -> Vec<u8> {
     if let Some(seq) = saved.asked_seq {
         bytes.extend(seq.to_le_bytes());
     }
-    let crc = crc32c::crc32c(&bytes[12..]);
-    bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+    seal(&mut bytes, 8, 12);
     bytes
 }
 
@@ -197,12 +208,13 @@ fn decode_cursor(bytes: &[u8]) -> Option<SavedCursor> {
     }
     let head = bytes.get(..CURSOR_2_HEAD_BYTES)?;
     let is_sound = head.starts_with(&CURSOR_2_MAGIC)
-        && u32::from_le_bytes(field(head, 8)) == crc32c::crc32c(&bytes[12..]);
+        && u32::from_le_bytes(field(head, 8)) == crc32c::crc32c(bytes.get(12..)?);
     if !is_sound {
         return None;
     }
     let counts = [16, 20, 24].map(|at| u32::from_le_bytes(field(head, at)));
-    let mut numbers = bytes[CURSOR_2_HEAD_BYTES..]
+    let mut numbers = bytes
+        .get(CURSOR_2_HEAD_BYTES..)?
         .chunks_exact(8)
         .map(|number| u64::from_le_bytes(field(number, 0)));
     let has_asked = u32::from_le_bytes(field(head, 12)) != 0;

@@ -3,6 +3,9 @@
 //!
 //! It reads and writes no files.
 
+// Nothing that is read from a disk may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing)]
+
 use bytes::Bytes;
 use meridian_proto::signal::Signal;
 
@@ -12,6 +15,9 @@ pub(super) const HEADER_BYTES: usize = 64;
 pub(super) const ALIGNMENT: usize = 8;
 /// The first four bytes of a record.
 pub(super) const MAGIC: [u8; 4] = *b"MRec";
+
+/// Sequences beyond are nonsense, and must not use up the numbers there are.
+pub(super) const SEQ_MAX: u64 = 1 << 62;
 
 const FLAG_HASH: u8 = 1;
 
@@ -110,13 +116,17 @@ impl Header {
         if bytes[0..4] != MAGIC || crc != crc32c::crc32c_append(salt, &bytes[8..]) {
             return None;
         }
+        let seq = u64::from_le_bytes(field(bytes, 24));
+        if !(1..=SEQ_MAX).contains(&seq) {
+            return None;
+        }
         let hash = u128::from_le_bytes(field(bytes, 40));
         Some(Header {
             data_crc: u32::from_le_bytes(field(bytes, 8)),
             body_bytes: u32::from_le_bytes(field(bytes, 12)),
             overlay_bytes: u32::from_le_bytes(field(bytes, 16)),
             items: u32::from_le_bytes(field(bytes, 20)),
-            seq: u64::from_le_bytes(field(bytes, 24)),
+            seq,
             received_unix_nanos: u64::from_le_bytes(field(bytes, 32)),
             hash: (bytes[57] & FLAG_HASH != 0).then_some(hash),
             signal: Signal::from_u8(bytes[56])?,
@@ -147,6 +157,14 @@ pub(super) fn decode(bytes: &Bytes, salt: u32, seq: u64) -> Option<Record> {
 /// The checksum of a record's data.
 pub(super) fn data_crc(overlay: &[u8], body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(overlay), body)
+}
+
+/// Writes at `at` the checksum of all bytes from `from` on; both are inside of `bytes` by the layout.
+pub(super) fn seal(bytes: &mut [u8], at: usize, from: usize) {
+    let crc = crc32c::crc32c(bytes.get(from..).unwrap_or_default());
+    if let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = crc.to_le_bytes();
+    }
 }
 
 /// The bytes of a field at a place that is inside of `bytes` by the layout.

@@ -4,6 +4,9 @@
 //! What cannot be read is set aside under another name, never deleted, and never stops the
 //! agent: new telemetry matters more. It does not accept records; that is the writer's.
 
+// Nothing that is read from a disk may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing)]
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -153,29 +156,40 @@ fn remove_unfinished(disk: &dyn Disk, dir: &Path, names: &[String]) -> Result<()
     Ok(())
 }
 
-/// The identity in its file, else the one of the newest segment, else a new one.
+/// The identity in its file, else the one of the newest segment, else a new one. The file has no
+/// checksum: where every segment is of another spool, the file is what is damaged.
 fn identify(disk: &dyn Disk, dir: &Path, names: &[String]) -> Result<AgentId, SpoolError> {
     let path = dir.join("identity");
-    let damaged = match marks::read_identity(disk, &path).map_err(|source| fault("read", &path, source))? {
-        Identity::Known(identity) => return Ok(identity),
-        Identity::Damaged => true,
-        Identity::Missing => false,
+    let known = marks::read_identity(disk, &path).map_err(|source| fault("read", &path, source))?;
+    let mut of_segments = identities(disk, dir, names).into_iter().peekable();
+    let newest = of_segments.peek().copied();
+    let identity = match (&known, newest) {
+        (Identity::Known(known), None) => return Ok(*known),
+        (Identity::Known(known), Some(_)) if of_segments.any(|identity| identity == *known) => {
+            return Ok(*known);
+        }
+        (_, Some(newest)) => newest,
+        (_, None) => AgentId::random(),
     };
+    if newest.is_some() || !matches!(known, Identity::Missing) {
+        tracing::warn!(path = %path.display(), %identity, "the spool's identity is missing or damaged, writing it anew");
+    }
+    marks::write_identity(disk, &path, identity).map_err(|source| fault("write", &path, source))?;
+    Ok(identity)
+}
+
+/// The spools that sound segments belong to, the newest first.
+fn identities(disk: &dyn Disk, dir: &Path, names: &[String]) -> Vec<AgentId> {
     let mut seqs: Vec<u64> = names
         .iter()
         .filter_map(|name| segment::first_seq_of(name))
         .collect();
     seqs.sort_unstable();
-    let of_segments = seqs.iter().rev().find_map(|seq| {
+    let identity = |seq: &u64| {
         let file = disk.open(&dir.join(segment::file_name(*seq))).ok()?;
         Some(SegmentHeader::read(&*file, *seq).ok()?.ok()?.identity)
-    });
-    let identity = of_segments.unwrap_or_else(AgentId::random);
-    if damaged || !seqs.is_empty() {
-        tracing::warn!(path = %path.display(), %identity, "the spool's identity is missing or damaged, writing it anew");
-    }
-    marks::write_identity(disk, &path, identity).map_err(|source| fault("write", &path, source))?;
-    Ok(identity)
+    };
+    seqs.iter().rev().filter_map(identity).collect()
 }
 
 /// What the segments hold.
@@ -252,7 +266,7 @@ impl<'a> Segments<'a> {
             })
             .map_err(io::Error::other)?;
         if let Some(cold) = header.cold {
-            return Ok(self.recover_cold(path, file, &header, cold)?);
+            return Ok(self.recover_cold(path, file, &header, cold, end_seq)?);
         }
         let scan = scan::scan(
             &*file,
@@ -295,9 +309,10 @@ impl<'a> Segments<'a> {
         file: Arc<dyn DiskFile>,
         header: &SegmentHeader,
         cold: Cold,
+        end_seq: Option<u64>,
     ) -> io::Result<()> {
         let cold_bytes = file.bytes()?;
-        let (file, scan) = ColdFile::open(file, header, cold, self.frames.clone())?;
+        let (file, scan) = ColdFile::open(file, header, cold, end_seq, self.frames.clone())?;
         self.report(path, &scan, Some(u64::MAX));
         let after = scan
             .records
@@ -324,7 +339,7 @@ impl<'a> Segments<'a> {
     fn report(&mut self, path: &Path, scan: &scan::Scan, end_seq: Option<u64>) {
         let recovery = &mut self.found.recovery;
         recovery.records += scan.records.len() as u64;
-        recovery.corrupt_records += scan.corrupt_records;
+        recovery.corrupt_records = recovery.corrupt_records.saturating_add(scan.corrupt_records);
         if scan.corrupt_records > 0 {
             tracing::error!(segment = %path.display(), records = scan.corrupt_records, "skipping damaged records in the spool");
         }

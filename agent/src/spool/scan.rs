@@ -3,6 +3,9 @@
 //! Sequences ascend by one within a segment, so a hole in them counts what damage took. It
 //! changes no file: cutting and setting aside is [`super::recovery`]'s.
 
+// Nothing that is read from a disk may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing)]
+
 use std::io;
 
 use bytes::Bytes;
@@ -65,7 +68,8 @@ pub(super) fn scan(file: &dyn DiskFile, expected: Expected) -> io::Result<Scan> 
             abandoned = true;
             break;
         }
-        found.corrupt_records += located.header.seq - scanner.expected.first_seq;
+        let missing = located.header.seq - scanner.expected.first_seq;
+        found.corrupt_records = found.corrupt_records.saturating_add(missing);
         scanner.expected.first_seq = located.header.seq + 1;
         at = located.offset + located.header.record_bytes();
         found.end = at;
@@ -77,7 +81,7 @@ pub(super) fn scan(file: &dyn DiskFile, expected: Expected) -> io::Result<Scan> 
         .end_seq
         .is_some_and(|end| scanner.expected.first_seq < end);
     if missing && !abandoned && found.torn_bytes > 0 && !found.is_leftover {
-        found.corrupt_records += 1;
+        found.corrupt_records = found.corrupt_records.saturating_add(1);
     }
     Ok(found)
 }
@@ -135,7 +139,7 @@ impl Scanner<'_> {
         let mut at = from;
         while at < self.file_bytes {
             let read = self.file.read_at(&mut chunk, at)?;
-            let mut places = chunk[..read].chunks(ALIGNMENT);
+            let mut places = chunk.get(..read).unwrap_or_default().chunks(ALIGNMENT);
             if let Some(place) = places.position(|place| place.starts_with(&record::MAGIC)) {
                 return Ok(Some(at + (place * ALIGNMENT) as u64));
             }
@@ -163,7 +167,8 @@ impl Scanner<'_> {
             if read == 0 {
                 break;
             }
-            if let Some(place) = chunk[..read].iter().rposition(|byte| *byte != 0) {
+            let found = chunk.get(..read).unwrap_or_default();
+            if let Some(place) = found.iter().rposition(|byte| *byte != 0) {
                 last = at + place as u64 + 1;
             }
             at += read as u64;

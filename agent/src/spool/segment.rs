@@ -3,6 +3,9 @@
 //! It makes, names and identifies segments; reading their records is [`super::scan`]'s, and
 //! deciding when to begin or delete one is the writer's.
 
+// Nothing that is read from a disk may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing)]
+
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use std::sync::Arc;
 use meridian_proto::ids::AgentId;
 
 use super::disk::{Disk, DiskFile};
-use super::record::{HEADER_BYTES, field};
+use super::record::{HEADER_BYTES, SEQ_MAX, field};
 
 /// Bytes of a segment's header; the first record begins after it.
 pub(super) const SEGMENT_HEADER_BYTES: u64 = 64;
@@ -68,10 +71,12 @@ pub(super) fn file_name(first_seq: u64) -> String {
     format!("{first_seq:020}{EXTENSION}")
 }
 
-/// The sequence in the name of a segment.
+/// The sequence in the name of a segment; `None` for a name that no segment ever has.
 pub(super) fn first_seq_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(EXTENSION)?;
-    (digits.len() == 20).then(|| digits.parse().ok())?
+    let is_padded = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let seq = is_padded.then(|| digits.parse().ok())??;
+    (1..=SEQ_MAX).contains(&seq).then_some(seq)
 }
 
 impl SegmentHeader {
@@ -113,6 +118,7 @@ impl SegmentHeader {
                 former_bytes: u64::from_le_bytes(field(bytes, 40)),
                 tail_offset: u64::from_le_bytes(field(bytes, 48)),
             }),
+            0 => return Err(NotASegment::Damaged),
             later => return Err(NotASegment::Version(later)),
         };
         Ok(SegmentHeader {
@@ -199,11 +205,10 @@ pub(super) fn create(
 fn fill(file: &dyn DiskFile, mut bytes: u64, end: u64) -> io::Result<()> {
     let zeros = vec![0; ZEROS_BYTES];
     while bytes < end {
-        let count = usize::try_from(end - bytes)
-            .unwrap_or(usize::MAX)
-            .min(zeros.len());
-        file.write_at(&mut [IoSlice::new(&zeros[..count])], bytes)?;
-        bytes += count as u64;
+        let left = usize::try_from(end - bytes).unwrap_or(usize::MAX);
+        let zeros = zeros.get(..left).unwrap_or(&zeros);
+        file.write_at(&mut [IoSlice::new(zeros)], bytes)?;
+        bytes += zeros.len() as u64;
     }
     Ok(())
 }
@@ -252,7 +257,11 @@ mod tests {
     #[test]
     fn names_sort_like_sequences() {
         assert_eq!(file_name(7), "00000000000000000007.seg");
-        assert_eq!(first_seq_of(&file_name(u64::MAX)), Some(u64::MAX));
+        assert_eq!(first_seq_of(&file_name(SEQ_MAX)), Some(SEQ_MAX));
+        for never in [0, SEQ_MAX + 1, u64::MAX] {
+            assert_eq!(first_seq_of(&file_name(never)), None);
+        }
+        assert_eq!(first_seq_of("+0000000000000000007.seg"), None);
         assert_eq!(first_seq_of("7.seg"), None);
         assert_eq!(first_seq_of("00000000000000000007.seg.bad"), None);
     }

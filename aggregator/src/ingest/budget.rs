@@ -11,6 +11,9 @@
 //! and rows never wait for a message, so that nothing waits in a circle. What a commit works
 //! with is the store's, and not counted here.
 
+// Nothing that came from outside may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing)]
+
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -27,7 +30,7 @@ const SHARE: usize = 4;
 
 /// Bytes of ingest, by what they are for.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     /// One permit per byte of rows that are not yet committed.
     pub(super) rows: Arc<Semaphore>,
     pub(super) rows_bytes: usize,
@@ -45,7 +48,8 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// Divides the memory.
+    pub fn new(limits: &Limits) -> Self {
         let share = limits.memory_bytes / SHARE;
         let messages_bytes = limits.message_bytes.clamp(share / 2, share.max(1));
         let rows_bytes = (limits.memory_bytes - share - messages_bytes).min(Semaphore::MAX_PERMITS);
@@ -61,6 +65,11 @@ impl Budget {
             window_bytes: u32::try_from(window).unwrap_or(u32::MAX),
             connections_max: connections_max.min(Semaphore::MAX_PERMITS),
         }
+    }
+
+    /// Bytes that messages may reserve at this moment.
+    pub fn messages_left(&self) -> usize {
+        self.messages.available_permits()
     }
 
     /// Bytes that are reserved for rows.

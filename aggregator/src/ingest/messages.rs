@@ -8,6 +8,9 @@
 //!
 //! What a message means is not known here.
 
+// Nothing that came from outside may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing)]
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -34,14 +37,16 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 
 /// A message, and the memory that its bytes take.
 #[derive(Debug)]
-pub(super) struct Received {
-    pub(super) message: AgentMessage,
-    pub(super) reservation: Option<OwnedSemaphorePermit>,
+pub struct Received {
+    /// What it says.
+    pub message: AgentMessage,
+    /// Given back when it is dropped.
+    pub reservation: Option<OwnedSemaphorePermit>,
 }
 
 /// The rest of a stream. Giving up waiting for a message loses nothing of it.
 #[derive(Debug)]
-pub(super) struct Messages {
+pub struct Messages {
     body: Body,
     memory: PollSemaphore,
     bytes_max: usize,
@@ -60,7 +65,8 @@ struct Partial {
 }
 
 impl Messages {
-    pub(super) fn new(body: Body, budget: &Budget) -> Self {
+    /// The messages in this body, under the budget.
+    pub fn new(body: Body, budget: &Budget) -> Self {
         Self {
             body,
             memory: PollSemaphore::new(std::sync::Arc::clone(&budget.messages)),
@@ -72,12 +78,12 @@ impl Messages {
     }
 
     /// Whether a message is there that waits for memory.
-    pub(super) fn waits_for_memory(&self) -> bool {
+    pub fn waits_for_memory(&self) -> bool {
         self.partial.is_none() && self.prefix.len() == PREFIX_BYTES
     }
 
     /// The next message; `None` when the agent has ended the stream.
-    pub(super) async fn next(&mut self) -> Result<Option<Received>, Status> {
+    pub async fn next(&mut self) -> Result<Option<Received>, Status> {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 

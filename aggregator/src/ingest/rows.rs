@@ -1,6 +1,9 @@
 //! From a message to rows: everything that can be wrong with a batch is found here, before
 //! anything of it is kept. Whether its rows are new is the store's business.
 
+// Nothing that came from outside may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing)]
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray};
@@ -16,16 +19,20 @@ use crate::store::{Incoming, Lane, LaneKey, Record};
 
 /// Who a stream belongs to, as its Hello said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) agent: AgentId,
-    pub(crate) region: String,
-    pub(crate) cluster: String,
-    pub(crate) node: String,
+pub struct Identity {
+    /// Its spool's identity.
+    pub agent: AgentId,
+    /// Its region.
+    pub region: String,
+    /// Its cluster.
+    pub cluster: String,
+    /// Its node.
+    pub node: String,
 }
 
 /// A batch that cannot be kept; its stream ends with this as the reason.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BatchError {
+pub enum BatchError {
     #[error("batch names no signal that is known here ({0})")]
     Signal(i32),
     #[error("batch names no lane that is known here ({0})")]
@@ -47,7 +54,7 @@ pub(crate) enum BatchError {
 }
 
 /// The signal and lane of a batch.
-pub(crate) fn address(message: &stream::Batch) -> Result<(Signal, Lane), BatchError> {
+pub fn address(message: &stream::Batch) -> Result<(Signal, Lane), BatchError> {
     let signal = u8::try_from(message.signal)
         .ok()
         .and_then(Signal::from_u8)
@@ -61,7 +68,7 @@ pub(crate) fn address(message: &stream::Batch) -> Result<(Signal, Lane), BatchEr
 }
 
 /// Decodes and checks a batch. Takes CPU: not for a thread that also serves sockets.
-pub(crate) fn incoming(
+pub fn incoming(
     identity: &Identity,
     message: &stream::Batch,
     bytes_max: usize,

@@ -6,6 +6,9 @@
 //! A *link* is a token that can make the tree deeper without a parenthesis: an operator or a
 //! keyword. A comma begins a new branch, so that long flat lists cost nothing.
 
+// Nothing that came from outside may end in a panic: see STYLE.md.
+#![deny(clippy::indexing_slicing)]
+
 use std::collections::HashMap;
 
 use datafusion::common::Span;
@@ -136,12 +139,8 @@ impl<'a> Scan<'a> {
     }
 
     fn frame(&mut self) -> &mut Frame {
-        // The outermost frame is never closed; a lone `)` is the parser's to complain of.
-        if self.frames.is_empty() {
-            self.frames.push(Frame::default());
-        }
-        let last = self.frames.len() - 1;
-        &mut self.frames[last]
+        let last = self.frames.last_mut();
+        last.expect("the outermost frame is never closed: a lone `)` is the parser's to complain of")
     }
 
     fn open(&mut self, before: &Token) -> Result<(), Breach> {

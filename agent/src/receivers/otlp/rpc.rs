@@ -110,7 +110,10 @@ impl Status {
     pub fn to_json(&self) -> Value {
         let mut status = json!({"code": self.code, "message": self.message});
         if !self.details.is_empty() {
-            status["details"] = self.details.iter().map(Any::to_json).collect();
+            let details = self.details.iter().map(Any::to_json).collect();
+            if let Some(members) = status.as_object_mut() {
+                members.insert("details".to_owned(), details);
+            }
         }
         status
     }

@@ -1,0 +1,4 @@
+//! The target `agent_messages`; what it asserts is in the package `fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (fuzzing::AGENT_MESSAGES.run)(data));

@@ -1,0 +1,4 @@
+//! The target `encodings`; what it asserts is in the package `fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (fuzzing::ENCODINGS.run)(data));

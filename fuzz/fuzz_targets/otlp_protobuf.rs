@@ -1,0 +1,4 @@
+//! The target `otlp_protobuf`; what it asserts is in the package `fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (fuzzing::OTLP_PROTOBUF.run)(data));
