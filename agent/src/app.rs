@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::exporters::aggregator::Aggregator;
+use crate::exporters::otlp::Otlp;
 use crate::receivers::otlp::OtlpReceiver;
+use crate::requests::courier::Courier;
 use crate::spool::Spool;
 use crate::spool::disk::{Disk, RealDisk};
 use crate::stalls::{self, Stalls};
@@ -48,12 +50,18 @@ pub struct Agent {
     spool: Spool,
     stalls: Stalls,
     receiver: OtlpReceiver,
-    exporters: Vec<(String, Aggregator)>,
+    exporters: Vec<(String, Exporter)>,
     admin: Listener,
     admin_router: axum::Router,
     admin_metrics: ListenerMetrics,
     addresses: Addresses,
     receivers_ready: Check,
+}
+
+/// An exporter that is built and does not run.
+enum Exporter {
+    Aggregator(Box<Aggregator>),
+    Otlp(Box<Courier<Otlp>>),
 }
 
 /// What an agent finds around itself: the machine's own, or a simulation's.
@@ -151,7 +159,10 @@ impl Agent {
         running.background.spawn("alive", alive);
         for (name, exporter) in self.exporters {
             let stop = running.stop_exporters.subscribe();
-            running.exporters.spawn(name, exporter.run(stop));
+            match exporter {
+                Exporter::Aggregator(exporter) => running.exporters.spawn(name, exporter.run(stop)),
+                Exporter::Otlp(courier) => running.exporters.spawn(name, courier.run(stop)),
+            }
         }
         let receiving = self.receiver.run(running.stop_receivers.clone());
         running.receivers.spawn("otlp", receiving);

@@ -11,12 +11,12 @@ use std::time::Duration;
 use meridian_runtime::config::{ConfigError, Document, Section};
 use meridian_runtime::units::ByteSize;
 
-use crate::exporters::aggregator;
+use crate::exporters::{aggregator, otlp};
 use crate::receivers::otlp::OtlpConfig;
 use crate::spool::{SpoolConfig, WhenFull};
 
 /// The types of exporters that this release has.
-const EXPORTER_TYPES: [&str; 1] = ["aggregator"];
+const EXPORTER_TYPES: [&str; 2] = ["aggregator", "otlp"];
 
 /// A configuration without faults.
 #[derive(Debug, Clone)]
@@ -53,6 +53,18 @@ pub struct Exporter {
 pub enum ExporterKind {
     /// To a Meridian aggregator.
     Aggregator(aggregator::Settings),
+    /// To any OTLP backend.
+    Otlp(Box<otlp::Settings>),
+}
+
+impl ExporterKind {
+    /// Reads the section of an exporter of this type.
+    fn read(kind: &str, section: Section<'_>) -> Self {
+        match kind {
+            "otlp" => Self::Otlp(Box::new(otlp::Settings::read(section))),
+            _ => Self::Aggregator(aggregator::Settings::read(section)),
+        }
+    }
 }
 
 impl Config {
@@ -150,7 +162,7 @@ fn read_exporters(root: &mut Section<'_>) -> Vec<Exporter> {
         } else if !names.insert(name.clone()) {
             section.refuse("is there twice; name one of them like aggregator/second");
         } else {
-            let kind = ExporterKind::Aggregator(aggregator::Settings::read(section));
+            let kind = ExporterKind::read(kind, section);
             exporters.push(Exporter { name, kind });
         }
     }
@@ -167,6 +179,13 @@ mod tests {
         })
         .and_then(Config::read)
         .map_err(|error| error.to_string())
+    }
+
+    fn aggregator_of(config: &Config, index: usize) -> &aggregator::Settings {
+        match &config.exporters[index].kind {
+            ExporterKind::Aggregator(settings) => settings,
+            other => panic!("{other:?}"),
+        }
     }
 
     const SMALLEST: &str = "
@@ -188,7 +207,7 @@ exporters:
         assert_eq!(config.admin.port(), 9464);
         assert_eq!(config.shutdown_timeout, Duration::from_secs(25));
         assert_eq!(config.exporter_names(), ["aggregator"]);
-        let ExporterKind::Aggregator(settings) = &config.exporters[0].kind;
+        let settings = aggregator_of(&config, 0);
         assert_eq!(settings.endpoints.len(), 1);
         assert_eq!(*settings, aggregator::Settings::new(settings.endpoints.clone()));
     }
@@ -199,7 +218,7 @@ exporters:
             + "  aggregator/second: { endpoint: [http://a:1, https://b:2], batch_rows: 5, ack_timeout: 5s }\n";
         let config = read(&text).expect("no faults");
         assert_eq!(config.exporter_names(), ["aggregator", "aggregator/second"]);
-        let ExporterKind::Aggregator(settings) = &config.exporters[1].kind;
+        let settings = aggregator_of(&config, 1);
         assert_eq!(settings.endpoints[1].as_str(), "https://b:2");
         assert_eq!(settings.batch.rows, 5);
         assert_eq!(settings.ack_timeout, Duration::from_secs(5));
@@ -214,7 +233,7 @@ node: n
 recievers: { otlp: {} }
 spool: { path: /s, max_bytes: 4GB, when_full: panic }
 exporters:
-  xray: { region: eu-central-1 }
+  kinesis: { region: eu-central-1 }
   aggregator: { window_bytes: 1MiB }
   aggregator/: { endpoint: http://a:1 }
 shutdown_timeout: 25
@@ -226,7 +245,7 @@ shutdown_timeout: 25
         agent.yaml:4:1: recievers: is not a key that is known here; did you mean receivers?
         agent.yaml:5:31: spool.max_bytes: "4GB" is a size in decimal units; write it in binary ones, like 256MiB or 4GiB
         agent.yaml:5:47: spool.when_full: "panic" is not one of refuse, drop_oldest
-        agent.yaml:7:3: exporters.xray: is of type "xray", which this release does not have; the types are: aggregator
+        agent.yaml:7:3: exporters.kinesis: is of type "kinesis", which this release does not have; the types are: aggregator, otlp
         agent.yaml:8:3: exporters.aggregator.endpoint: is required
         agent.yaml:8:31: exporters.aggregator.window_bytes: must hold a batch: make it at least batch_bytes
         agent.yaml:9:3: exporters.aggregator/: is not a name; write it like aggregator or aggregator/second
@@ -246,7 +265,7 @@ shutdown_timeout: 25
         assert_eq!(config.otlp, OtlpConfig::default());
         let spool = SpoolConfig::new(config.spool.path.clone());
         assert_eq!(format!("{:?}", config.spool), format!("{spool:?}"));
-        let ExporterKind::Aggregator(settings) = &config.exporters[0].kind;
+        let settings = aggregator_of(&config, 0);
         assert_eq!(*settings, aggregator::Settings::new(settings.endpoints.clone()));
         assert_eq!(config.shutdown_timeout, Duration::from_secs(25));
     }

@@ -3,3 +3,4 @@
 //! Exporters never import each other: they meet in the spool and nowhere else.
 
 pub mod aggregator;
+pub mod otlp;

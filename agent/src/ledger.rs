@@ -14,7 +14,7 @@ use meridian_proto::signal::Signal;
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 /// Why items were dropped for an exporter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
     /// The record cannot be read as rows.
     Corrupt,
@@ -22,6 +22,10 @@ pub enum DropReason {
     SpoolFull,
     /// The spool's `max_age` was over.
     SpoolAge,
+    /// It fits no request of the other side.
+    TooLarge,
+    /// The other side will not have it; its words are in the log.
+    Refused,
 }
 
 impl DropReason {
@@ -31,6 +35,8 @@ impl DropReason {
             DropReason::Corrupt => "corrupt",
             DropReason::SpoolFull => "spool_full",
             DropReason::SpoolAge => "spool_age",
+            DropReason::TooLarge => "too_large",
+            DropReason::Refused => "refused",
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod intake;
 pub mod ledger;
 pub mod otlp;
 pub mod receivers;
+pub mod requests;
 pub mod spool;
 pub mod stalls;
 pub mod stop;

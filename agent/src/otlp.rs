@@ -18,7 +18,7 @@ mod rejections;
 mod rows;
 mod to_json;
 mod values;
-mod wire;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -13,12 +13,15 @@ use meridian_runtime::metrics::{self, Registry};
 use meridian_runtime::tasks;
 use meridian_runtime::units::ByteSize;
 
-use super::{Addresses, Agent, Surroundings};
+use super::{Addresses, Agent, Exporter, Surroundings};
 use crate::config::{Config, ExporterKind};
 use crate::exporters::aggregator::{self, Aggregator};
+use crate::exporters::otlp::Otlp;
 use crate::ledger::{self, Ledger};
 use crate::otlp::Origin;
 use crate::receivers::otlp::OtlpReceiver;
+use crate::requests::courier::{self, Courier};
+use crate::requests::metrics::Metrics;
 use crate::spool::Spool;
 use crate::spool::disk::Disk;
 use crate::stalls::Stalls;
@@ -58,6 +61,11 @@ impl Agent {
             connections.clone(),
         )
         .await?;
+        let requests = courier::Context {
+            spool: spool.clone(),
+            ledger: ledger.clone(),
+            metrics: Metrics::new(&registry)?,
+        };
         let context = aggregator::Context {
             spool: spool.clone(),
             clock: clock.clone(),
@@ -68,7 +76,7 @@ impl Agent {
             metrics: aggregator::Metrics::new(&registry)?,
             stalls: stalls.clone(),
         };
-        let exporters = build_exporters(&config, &context);
+        let exporters = build_exporters(&config, &context, &requests)?;
         let admin = network
             .bind(config.admin)
             .await
@@ -127,15 +135,34 @@ fn origin(config: &Config, spool: &Spool) -> Origin {
     }
 }
 
-fn build_exporters(config: &Config, context: &aggregator::Context) -> Vec<(String, Aggregator)> {
+fn build_exporters(
+    config: &Config,
+    context: &aggregator::Context,
+    requests: &courier::Context,
+) -> anyhow::Result<Vec<(String, Exporter)>> {
     let build = |exporter: &crate::config::Exporter| {
-        let ExporterKind::Aggregator(settings) = &exporter.kind;
-        let endpoints: Vec<&str> = settings.endpoints.iter().map(|url| url.as_str()).collect();
-        let pending = context.spool.pending(&exporter.name);
-        tracing::info!(exporter = exporter.name, endpoints = endpoints.join(", "),
-            pending_items = pending.items, pending_bytes = %ByteSize(pending.bytes), "exporting");
-        let aggregator = Aggregator::new(exporter.name.clone(), settings.clone(), context.clone());
-        (exporter.name.clone(), aggregator)
+        let name = exporter.name.clone();
+        let built = match &exporter.kind {
+            ExporterKind::Aggregator(settings) => {
+                let endpoints: Vec<&str> = settings.endpoints.iter().map(|url| url.as_str()).collect();
+                say(&name, &endpoints.join(", "), context);
+                let aggregator = Aggregator::new(name.clone(), settings.clone(), context.clone());
+                Exporter::Aggregator(Box::new(aggregator))
+            }
+            ExporterKind::Otlp(settings) => {
+                let sink = Otlp::new(settings)?;
+                say(&name, sink.endpoint(), context);
+                let courier = Courier::new(name.clone(), sink, settings.requests, requests.clone());
+                Exporter::Otlp(Box::new(courier))
+            }
+        };
+        Ok((name, built))
     };
     config.exporters.iter().map(build).collect()
+}
+
+fn say(exporter: &str, endpoint: &str, context: &aggregator::Context) {
+    let pending = context.spool.pending(exporter);
+    tracing::info!(exporter, endpoint, pending_items = pending.items,
+        pending_bytes = %ByteSize(pending.bytes), "exporting");
 }

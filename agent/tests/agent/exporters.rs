@@ -1,10 +1,12 @@
-//! The aggregator exporter over real sockets and a real spool, against an aggregator that
-//! misbehaves on demand.
+//! The exporters over real sockets and a real spool, against an aggregator and a backend that
+//! misbehave on demand.
 //!
 //! What the real aggregator makes of the batches is not proved here; the system tests run it.
 
+mod backend;
 mod delivering;
 mod fake;
 mod misbehaving;
+mod otlp;
 mod process;
 mod rig;

@@ -1,5 +1,6 @@
 //! Real peers on both sides: what sends OTLP to the agent, and what reads the tables.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +69,8 @@ fn telemetrygen_sends_every_signal_and_metric_type_over_both_protocols() {
     });
 }
 
-fn collector_yaml(listen: &str, protocol: &str, agent: &Agent) -> String {
+/// A Collector that receives by `receivers`, the protocols of its OTLP receiver.
+fn collector_yaml(receivers: &str, protocol: &str, agent: &Agent) -> String {
     let exporter = match protocol {
         "grpc" => format!(
             "  otlp_grpc: {{ endpoint: \"{}\", tls: {{ insecure: true }} }}",
@@ -81,7 +83,7 @@ fn collector_yaml(listen: &str, protocol: &str, agent: &Agent) -> String {
     };
     let pipeline = format!("{{ receivers: [otlp], exporters: [otlp_{protocol}] }}");
     format!(
-        "receivers: {{ otlp: {{ protocols: {{ http: {{ endpoint: \"{listen}\" }} }} }} }}\n\
+        "receivers: {{ otlp: {{ protocols: {{ {receivers} }} }} }}\n\
          exporters:\n{exporter}\n\
          service:\n  telemetry: {{ metrics: {{ level: none }} }}\n  \
          pipelines: {{ traces: {pipeline}, logs: {pipeline}, metrics: {pipeline} }}\n"
@@ -98,12 +100,8 @@ fn a_stock_collector_forwards_over_both_protocols() {
         let mut told = [0; 3];
         for protocol in ["grpc", "http"] {
             let listen = free_address();
-            let yaml = collector_yaml(&listen.to_string(), protocol, &agent);
-            let config = lab.write(&format!("collector-{protocol}.yaml"), &yaml)?;
-            let mut command = Command::new(&collector);
-            command.arg(format!("--config={}", config.display()));
-            let log = lab.path(&format!("collector-{protocol}.log"));
-            let mut process = Process::start("the Collector", &mut command, &log)?;
+            let yaml = collector_yaml(&format!("http: {{ endpoint: \"{listen}\" }}"), protocol, &agent);
+            let mut process = start_collector(&lab, &collector, protocol, &yaml)?;
             let Told { acknowledged, .. } = send_through(listen).await?;
             told.iter_mut()
                 .zip(acknowledged)
@@ -118,6 +116,54 @@ fn a_stock_collector_forwards_over_both_protocols() {
                 .await?;
         }
         agent.drained(VISIBLE_WITHIN).await
+    });
+}
+
+fn start_collector(lab: &Lab, collector: &Path, name: &str, yaml: &str) -> Result<Process> {
+    let config = lab.write(&format!("collector-{name}.yaml"), yaml)?;
+    let mut command = Command::new(collector);
+    command.arg(format!("--config={}", config.display()));
+    let log = lab.path(&format!("collector-{name}.log"));
+    Process::start("the Collector", &mut command, &log)
+}
+
+/// The way: an agent, a stock Collector that decodes everything, another agent, the tables.
+#[test]
+fn a_stock_collector_takes_what_the_agent_exports_over_both_protocols() {
+    lab::run(|lab| async move {
+        let Some(collector) = peers::find("otelcol")? else {
+            return Ok(());
+        };
+        let (aggregator, central) = system(&lab).await?;
+        let (grpc, http) = (free_address(), free_address());
+        let receivers = format!("grpc: {{ endpoint: \"{grpc}\" }}, http: {{ endpoint: \"{http}\" }}");
+        let yaml = collector_yaml(&receivers, "grpc", &central);
+        let mut process = start_collector(&lab, &collector, "between", &yaml)?;
+        let mut told = [0; 3];
+        for (name, backend, keys) in [
+            ("grpc-gzip", grpc, ""),
+            ("grpc-zstd", grpc, "compression: zstd"),
+            ("http-zstd", http, "protocol: http, compression: zstd"),
+            ("http-plain", http, "protocol: http, compression: none"),
+        ] {
+            let mut spec = AgentSpec::new(name, "eu", backend);
+            spec.exporters = vec![("otlp".to_owned(), vec![backend])];
+            keys.clone_into(&mut spec.exporter);
+            let edge = Agent::start(&lab, spec).await?;
+            let Told { acknowledged, .. } = send_through(edge.http()).await?;
+            told.iter_mut()
+                .zip(acknowledged)
+                .for_each(|(sum, count)| *sum += count);
+            edge.drained(VISIBLE_WITHIN).await?;
+        }
+        process.terminate(VISIBLE_WITHIN).await?;
+        let answers = aggregator.answers();
+        for signal in Signal::ALL {
+            answers
+                .has_rows(signal.as_str(), told[signal.index()], VISIBLE_WITHIN)
+                .await?;
+        }
+        central.drained(VISIBLE_WITHIN).await
     });
 }
 
@@ -145,7 +191,7 @@ fn the_json_examples_of_the_otlp_specification_are_taken() {
     lab::run(|lab| async move {
         let (aggregator, agent) = system(&lab).await?;
         let http = reqwest::Client::new();
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/otlp");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/otlp");
         for (file, signal, _) in EXAMPLES {
             let body = std::fs::read(folder.join(file))?;
             let response = otlp::post(&http, agent.http(), signal, "application/json", body).await?;

@@ -8,13 +8,13 @@ use meridian_agent::ledger::{Ledger, spooled};
 use meridian_agent::otlp::Origin;
 use meridian_agent::spool::{NewRecord, Spool, SpoolConfig};
 use meridian_agent::stalls::Stalls;
-use meridian_agent::stop::Stopper;
+use meridian_agent::stop::{Stop, Stopper};
 use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
 use meridian_runtime::config::{FromConfig, HttpUrl};
 use meridian_runtime::metrics::{self, Registry};
 use meridian_runtime::net::Network;
-use meridian_runtime::tasks::Tasks;
+use meridian_runtime::tasks::{TaskError, Tasks};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message as _;
@@ -88,6 +88,15 @@ impl Rig {
             self.tasks
                 .spawn(name.clone(), exporter.run(self.stopper.subscribe()));
         }
+    }
+
+    /// Runs another exporter.
+    pub fn run<F>(&self, name: &str, exporter: impl FnOnce(Stop) -> F)
+    where
+        F: Future<Output = Result<(), TaskError>> + Send + 'static,
+    {
+        self.tasks
+            .spawn(name.to_owned(), exporter(self.stopper.subscribe()));
     }
 
     /// Accepts a request of so many log records.

@@ -1,0 +1,22 @@
+//! Delivery by requests: what the exporters share that send documents, events or data to an HTTP
+//! API with limits, quotas and partial answers. Each accepted item is delivered, or counted as
+//! dropped with a reason.
+//!
+//! - [`sink`] is what an exporter says of its other side; [`courier`] does the rest.
+//! - [`packer`] puts pieces into requests; [`books`] knows what is settled.
+//! - [`pace`] and [`breaker`] say when a request may leave.
+//! - [`client`] is HTTP.
+//!
+//! No exporter is known here.
+
+pub mod books;
+pub mod breaker;
+pub mod client;
+pub mod courier;
+pub mod metrics;
+pub mod outbox;
+pub mod pace;
+pub mod packer;
+pub mod reading;
+pub mod settings;
+pub mod sink;

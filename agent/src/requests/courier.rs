@@ -1,0 +1,355 @@
+//! Takes what the spool holds for one exporter to its other side, in requests: reads, packs,
+//! sends several at once, sends again, and moves the cursor past what is settled. What the
+//! requests mean is the sink's business; when each may leave is `pace`'s and `breaker`'s.
+//!
+//! ```text
+//!          translate          pack              send
+//!   spool ──────────► waiting ─────► queued ─────────► on their way ──► books ──► cursor
+//!                        ▲              ▲ later, halves     │
+//!                        └──────────────┴───── verdict ─────┘
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use meridian_proto::signal::Signal;
+use meridian_runtime::tasks::{self, Task, TaskError};
+
+use super::breaker::Breaker;
+use super::metrics::{Counted, Metrics};
+use super::outbox::{Outbox, Queued, Waits};
+use super::pace::Pace;
+use super::reading::{Reading, Translated};
+use super::settings::Settings;
+use super::sink::{Sink, Trouble, TroubleKind, Verdict};
+use crate::ledger::{DropReason, Ledger};
+use crate::spool::{ReadError, Reader, Spool};
+use crate::stop::Stop;
+
+/// After a refusal of us, not of data, the other side is asked this often at most.
+const DENIED_PAUSE: Duration = Duration::from_secs(15);
+/// New records are read this long after the first of them: many small ones cost one read.
+const NEWS_PAUSE: Duration = Duration::from_millis(20);
+/// After the spool could not be read it is tried again so late.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+/// The first wait after an endpoint has failed, at most.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+
+/// One exporter's way to its sink.
+pub struct Courier<S: Sink> {
+    name: String,
+    sink: Arc<S>,
+    spool: Spool,
+    ledger: Ledger,
+    settings: Settings,
+    counted: Counted,
+    reading: Reading,
+    outbox: Outbox<S::Content>,
+    pace: Pace,
+    breaker: Breaker,
+    on_the_way: FuturesUnordered<Task<Answer<S::Content>>>,
+    reader: Reader,
+    read: Option<Task<ReadOutcome<S::Content>>>,
+    /// The spool could not be read: not before this.
+    read_again: Option<Instant>,
+    /// What was complained of last; cleared when it works again.
+    complaint: Option<String>,
+}
+
+type ReadOutcome<C> = Result<Vec<Translated<C>>, ReadError>;
+
+/// A request that has come back.
+struct Answer<C> {
+    queued: Queued<C>,
+    verdict: Verdict,
+    took: Duration,
+}
+
+enum Event<C> {
+    Read(Result<ReadOutcome<C>, TaskError>),
+    Answered(Result<Answer<C>, TaskError>),
+    News,
+    Due,
+    Stop,
+    Over,
+}
+
+/// What all couriers are given.
+#[derive(Clone)]
+pub struct Context {
+    /// Where the records are.
+    pub spool: Spool,
+    /// Where what becomes of them is counted.
+    pub ledger: Ledger,
+    /// How the requests fare.
+    pub metrics: Metrics,
+}
+
+impl<S: Sink> Courier<S> {
+    /// Begins at the spool's cursors.
+    pub fn new(name: String, sink: S, settings: Settings, context: Context) -> Self {
+        let cursors = Signal::ALL.map(|signal| context.spool.cursor(&name, signal));
+        let waits = Waits {
+            linger: settings.linger,
+            retry_longest: settings.retry_longest,
+        };
+        Self {
+            counted: context.metrics.of(&name),
+            reading: Reading::new(S::SIGNALS, cursors),
+            outbox: Outbox::new(sink.limits(), waits),
+            pace: Pace::new(settings.rate, now()),
+            breaker: Breaker::new(RETRY_FIRST, settings.retry_longest),
+            on_the_way: FuturesUnordered::new(),
+            reader: context.spool.reader(&name),
+            read: None,
+            read_again: None,
+            complaint: None,
+            sink: Arc::new(sink),
+            spool: context.spool,
+            ledger: context.ledger,
+            settings,
+            name,
+        }
+    }
+
+    /// Delivers until it is told to stop and all is delivered, or the deadline has passed.
+    pub async fn run(mut self, mut stop: Stop) -> Result<(), TaskError> {
+        let mut listener = self.spool.reader(&self.name);
+        let mut is_stopping = false;
+        loop {
+            self.pack(is_stopping);
+            self.settle();
+            let due = self.dispatch();
+            self.begin_reading();
+            if is_stopping && self.is_idle() {
+                return Ok(());
+            }
+            match self.next_event(&mut listener, &mut stop, is_stopping, due).await {
+                Event::Read(read) => {
+                    self.read = None;
+                    self.take_in(read?);
+                }
+                Event::Answered(answer) => self.judge(answer?),
+                Event::News | Event::Due => {}
+                Event::Stop => is_stopping = true,
+                Event::Over => {
+                    self.settle();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn next_event(
+        &mut self,
+        listener: &mut Reader,
+        stop: &mut Stop,
+        is_stopping: bool,
+        due: Option<Instant>,
+    ) -> Event<S::Content> {
+        let is_listening = self.read.is_none() && !self.is_full();
+        let due = [due, self.read_again].into_iter().flatten().min();
+        tokio::select! {
+            biased;
+            event = told(stop, is_stopping) => event,
+            Some(answer) = self.on_the_way.next() => Event::Answered(answer),
+            Some(read) = ended(&mut self.read) => Event::Read(read),
+            () = news(listener), if is_listening => Event::News,
+            () = until(due) => Event::Due,
+        }
+    }
+
+    /// Whether as much is held as may be.
+    fn is_full(&self) -> bool {
+        self.reading.bytes() >= self.settings.window_bytes
+    }
+
+    fn is_idle(&self) -> bool {
+        self.read.is_none() && self.reading.is_settled() && !self.reading.has_more(&self.reader)
+    }
+
+    fn begin_reading(&mut self) {
+        let is_early = self.read_again.is_some_and(|again| now() < again);
+        if self.read.is_some() || self.is_full() || is_early {
+            return;
+        }
+        self.read_again = None;
+        let Some(wanted) = self.reading.next(&self.reader) else {
+            return;
+        };
+        let (sink, reader) = (Arc::clone(&self.sink), self.reader.clone());
+        self.read = Some(tasks::blocking("translate", move || {
+            wanted.read(&reader, sink.as_ref())
+        }));
+    }
+
+    fn take_in(&mut self, records: ReadOutcome<S::Content>) {
+        let now = now();
+        match records {
+            Ok(records) => {
+                for record in records {
+                    let pieces = self.reading.open(record);
+                    self.outbox.add(pieces, now);
+                }
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(
+                    exporter = self.name,
+                    error = meridian_runtime::chain(error),
+                    "the spool cannot be read; it is tried again"
+                );
+                self.read_again = Some(now + READ_AGAIN);
+            }
+        }
+    }
+
+    /// Makes requests of what waits. Where nothing else can make room, open ones go as well.
+    fn pack(&mut self, is_stopping: bool) {
+        let is_stuck = self.is_full() && self.on_the_way.is_empty() && !self.outbox.has_queued();
+        self.outbox.pack(now(), is_stopping || is_stuck);
+        for item in self.outbox.take_too_large() {
+            self.reading.settle(item, Some(DropReason::TooLarge));
+        }
+    }
+
+    /// Sends what may leave now; tells when to look again.
+    fn dispatch(&mut self) -> Option<Instant> {
+        let now = now();
+        let mut blocked = None;
+        while self.on_the_way.len() < self.settings.requests_at_once && self.outbox.has_ready(now) {
+            if let Err(again) = self.breaker.admit(now) {
+                blocked = again;
+                break;
+            }
+            if let Err(again) = self.pace.take(now) {
+                blocked = Some(again);
+                break;
+            }
+            if let Some(queued) = self.outbox.take_ready(now) {
+                self.send(queued);
+            }
+        }
+        [blocked, self.outbox.next_due(now)].into_iter().flatten().min()
+    }
+
+    fn send(&mut self, queued: Queued<S::Content>) {
+        let sink = Arc::clone(&self.sink);
+        self.on_the_way.push(tasks::spawn("request", async move {
+            let begun = now();
+            let verdict = sink.send(&queued.request).await;
+            Answer {
+                queued,
+                verdict,
+                took: now().saturating_duration_since(begun),
+            }
+        }));
+    }
+
+    fn judge(&mut self, answer: Answer<S::Content>) {
+        let now = now();
+        self.counted.answered(&answer.verdict, answer.took);
+        match answer.verdict {
+            Verdict::Taken(exceptions) => {
+                self.works_again();
+                let sent = answer.queued.request.pieces.len();
+                let again = self.reading.settle_request(answer.queued.request, &exceptions);
+                // Pieces that come back are how some services throttle.
+                match again.len() * 2 > sent {
+                    true => self.pace.on_throttle(now),
+                    false => self.pace.on_success(),
+                }
+                self.outbox.add(again, now);
+            }
+            Verdict::Later(trouble) => {
+                self.trouble(&trouble, now);
+                self.outbox.later(answer.queued, now);
+            }
+            Verdict::Refused(message) => {
+                self.works_again();
+                if let Some(alone) = self.outbox.halve(answer.queued) {
+                    self.counted.refused(now, &message);
+                    self.reading.settle(alone, Some(DropReason::Refused));
+                }
+            }
+        }
+        self.counted.rate(self.pace.rate());
+    }
+
+    fn works_again(&mut self) {
+        self.breaker.on_answer();
+        if self.complaint.take().is_some() {
+            tracing::info!(exporter = self.name, "requests are taken again");
+        }
+    }
+
+    fn trouble(&mut self, trouble: &Trouble, now: Instant) {
+        match trouble.kind {
+            // The other side is there: only the rate is wrong.
+            TroubleKind::Throttled => {
+                self.pace.on_throttle(now);
+                if trouble.pause.is_some() {
+                    self.breaker.on_failure(now, trouble.pause);
+                }
+            }
+            TroubleKind::Unavailable => drop(self.breaker.on_failure(now, trouble.pause)),
+            TroubleKind::Denied => drop(self.breaker.on_failure(now, Some(DENIED_PAUSE))),
+        }
+        // Once, not once per request.
+        if self.complaint.as_ref() != Some(&trouble.message) {
+            match trouble.kind {
+                TroubleKind::Denied => tracing::error!(exporter = self.name, "{}", trouble.message),
+                _ => tracing::warn!(exporter = self.name, "{}", trouble.message),
+            }
+            self.complaint = Some(trouble.message.clone());
+        }
+    }
+
+    fn settle(&mut self) {
+        for (signal, settled) in self.reading.take_settled() {
+            // What the spool gave up meanwhile is counted there, and not among these.
+            let mut passed = self.spool.advance(&self.name, signal, settled.seq);
+            for (reason, items) in settled.drops {
+                let items = items.min(passed);
+                passed -= items;
+                self.ledger.dropped(&self.name, signal, reason, items);
+            }
+            self.ledger.delivered(&self.name, signal, passed);
+        }
+    }
+}
+
+async fn ended<T>(task: &mut Option<Task<T>>) -> Option<Result<T, TaskError>> {
+    match task {
+        Some(task) => Some(task.await),
+        None => None,
+    }
+}
+
+/// That it must stop, and later that its time is over.
+async fn told<C>(stop: &mut Stop, is_stopping: bool) -> Event<C> {
+    if is_stopping {
+        stop.over().await;
+        return Event::Over;
+    }
+    stop.requested().await;
+    Event::Stop
+}
+
+async fn news(listener: &mut Reader) {
+    listener.wait_for_more().await;
+    tokio::time::sleep(NEWS_PAUSE).await;
+}
+
+/// The time of the runtime, which tests can hold.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,183 @@
+//! What of the spool a courier has read and not yet settled, by signal. It says what to read
+//! next and where the cursors may go; it sends nothing.
+
+use std::collections::BTreeMap;
+
+use meridian_proto::signal::Signal;
+
+use super::books::{Books, ItemId, Settled};
+use super::packer::Piece;
+use super::sink::{Fate, Part, Pieces, Sent, Sink};
+use crate::ledger::DropReason;
+use crate::spool::{ReadError, Reader};
+
+/// So much is read and translated at once: long enough to be worth a thread's turn, short enough
+/// that what was read first can already be sent.
+const READ_BYTES: usize = 1 << 20;
+const READ_ITEMS: u32 = 10_000;
+
+/// A record and what the sink made of it.
+#[derive(Debug)]
+pub struct Translated<C> {
+    seq: u64,
+    signal: Signal,
+    bytes: usize,
+    pieces: Pieces<C>,
+}
+
+/// What to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    signal: Signal,
+    after_seq: u64,
+}
+
+impl Wanted {
+    /// Reads records and lets the sink make pieces of them. Blocks.
+    pub fn read<S: Sink>(&self, reader: &Reader, sink: &S) -> Result<Vec<Translated<S::Content>>, ReadError> {
+        let records = reader.read(self.signal, self.after_seq, READ_ITEMS, READ_BYTES)?;
+        let translated = records.into_iter().map(|record| {
+            let mut pieces = Pieces::of(record.seq);
+            sink.translate(&record, &mut pieces);
+            Translated {
+                seq: record.seq,
+                signal: record.signal,
+                bytes: record.body.len().saturating_add(record.overlay.len()),
+                pieces,
+            }
+        });
+        Ok(translated.collect())
+    }
+}
+
+/// The books of all signals, and whose turn it is to be read.
+#[derive(Debug)]
+pub struct Reading {
+    tracks: Vec<Track>,
+    turn: usize,
+    /// Which signal a sequence on its way is of.
+    signals: BTreeMap<u64, usize>,
+}
+
+#[derive(Debug)]
+struct Track {
+    signal: Signal,
+    read_to: u64,
+    books: Books,
+}
+
+impl Reading {
+    /// Nothing read yet; `cursors` are the spool's, by [`Signal::index`].
+    pub fn new(signals: &[Signal], cursors: [u64; 3]) -> Self {
+        let track = |signal: &Signal| Track {
+            signal: *signal,
+            read_to: cursors.get(signal.index()).copied().unwrap_or_default(),
+            books: Books::default(),
+        };
+        Self {
+            tracks: signals.iter().map(track).collect(),
+            turn: 0,
+            signals: BTreeMap::new(),
+        }
+    }
+
+    /// Bytes of the records that were read and are not settled.
+    pub fn bytes(&self) -> usize {
+        self.tracks.iter().map(|track| track.books.bytes()).sum()
+    }
+
+    /// Whether everything that was read is settled.
+    pub fn is_settled(&self) -> bool {
+        self.tracks.iter().all(|track| track.books.is_empty())
+    }
+
+    /// Whether the spool has something that was not read.
+    pub fn has_more(&self, reader: &Reader) -> bool {
+        self.tracks
+            .iter()
+            .any(|track| reader.has_more(track.signal, track.read_to))
+    }
+
+    /// What to read next: the signals take turns.
+    pub fn next(&mut self, reader: &Reader) -> Option<Wanted> {
+        let count = self.tracks.len();
+        let order = (0..count).map(|step| (self.turn + step) % count.max(1));
+        let index = order.clone().find(|index| {
+            let track = self.tracks.get(*index);
+            track.is_some_and(|track| reader.has_more(track.signal, track.read_to))
+        })?;
+        self.turn = index + 1;
+        let track = self.tracks.get(index)?;
+        Some(Wanted {
+            signal: track.signal,
+            after_seq: track.read_to,
+        })
+    }
+
+    /// A record was read: from now on its parts are on their way.
+    pub fn open<C>(&mut self, record: Translated<C>) -> Vec<Piece<Part<C>>> {
+        let Some(index) = self.tracks.iter().position(|track| track.signal == record.signal) else {
+            return Vec::new();
+        };
+        self.signals.insert(record.seq, index);
+        if let Some(track) = self.tracks.get_mut(index) {
+            track.read_to = record.seq;
+            track.books.open(record.seq, record.bytes);
+            for piece in &record.pieces.pieces {
+                track.books.sent_out(piece.content.item);
+            }
+        }
+        record.pieces.pieces
+    }
+
+    /// A part has arrived, or (with a reason) never will.
+    pub fn settle(&mut self, item: ItemId, dropped: Option<DropReason>) {
+        let index = self.signals.get(&item.seq);
+        if let Some(track) = index.and_then(|index| self.tracks.get_mut(*index)) {
+            track.books.settle(item, dropped);
+        }
+    }
+
+    /// A part has arrived, but for so many of its items.
+    fn reject(&mut self, item: ItemId, items: u32) {
+        let index = self.signals.get(&item.seq);
+        if let Some(track) = index.and_then(|index| self.tracks.get_mut(*index)) {
+            let count = items.min(item.count);
+            track
+                .books
+                .drop_item(ItemId { count, ..item }, DropReason::Refused);
+            track.books.settle(item, None);
+        }
+    }
+
+    /// A request was taken, but for the exceptions; returns the pieces that must go again.
+    pub fn settle_request<C>(
+        &mut self,
+        request: Sent<C>,
+        exceptions: &[(usize, Fate)],
+    ) -> Vec<Piece<Part<C>>> {
+        let fates: BTreeMap<usize, Fate> = exceptions.iter().copied().collect();
+        let mut again = Vec::new();
+        for (index, piece) in request.pieces.into_iter().enumerate() {
+            match fates.get(&index) {
+                Some(Fate::Again) => again.push(piece),
+                Some(Fate::Dropped(reason)) => self.settle(piece.content.item, Some(*reason)),
+                Some(Fate::Rejected(items)) => self.reject(piece.content.item, *items),
+                None => self.settle(piece.content.item, None),
+            }
+        }
+        again
+    }
+
+    /// Takes what is settled, by signal: the cursors go there.
+    pub fn take_settled(&mut self) -> Vec<(Signal, Settled)> {
+        let mut all = Vec::new();
+        for (index, track) in self.tracks.iter_mut().enumerate() {
+            if let Some(settled) = track.books.take_settled() {
+                self.signals.retain(|seq, of| *of != index || *seq > settled.seq);
+                all.push((track.signal, settled));
+            }
+        }
+        all
+    }
+}

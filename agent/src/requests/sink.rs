@@ -1,0 +1,164 @@
+//! What an exporter that delivers by requests knows of its other side: which pieces a record
+//! becomes, what a request may hold, and what an answer means. When to send, again and how fast is the
+//! courier's business.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use meridian_proto::signal::Signal;
+
+use super::books::ItemId;
+use super::packer::{Limits, Piece, Request};
+use crate::ledger::DropReason;
+use crate::spool::Record;
+
+/// The other side of an exporter.
+pub trait Sink: Send + Sync + 'static {
+    /// What a piece holds.
+    type Content: Send + Sync + 'static;
+
+    /// What it takes; of other signals nothing is read, nor kept for it.
+    const SIGNALS: &'static [Signal];
+
+    /// What a request may be.
+    fn limits(&self) -> Limits;
+
+    /// Makes pieces of a record's items. Called where blocking is allowed.
+    fn translate(&self, record: &Record, pieces: &mut Pieces<Self::Content>);
+
+    /// Sends a request once and says what became of it.
+    fn send(&self, request: &Sent<Self::Content>) -> impl Future<Output = Verdict> + Send;
+}
+
+/// A request on its way.
+pub type Sent<C> = Request<Part<C>>;
+
+/// Something of an item that goes into one request.
+#[derive(Debug)]
+pub struct Part<C> {
+    /// The item.
+    pub item: ItemId,
+    /// What the sink made of it.
+    pub content: C,
+    /// Since when it waits for company.
+    pub(super) arrived: Option<Instant>,
+}
+
+/// What a sink makes of one record.
+#[derive(Debug)]
+pub struct Pieces<C> {
+    seq: u64,
+    /// The pieces.
+    pub(super) pieces: Vec<Piece<Part<C>>>,
+}
+
+/// Where a piece belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// See [`Piece::key`].
+    pub key: u64,
+    /// See [`Piece::affinity`].
+    pub affinity: Option<u128>,
+    /// See [`Piece::time`].
+    pub time: u64,
+}
+
+impl<C> Pieces<C> {
+    /// None yet, of the record with this sequence.
+    pub fn of(seq: u64) -> Self {
+        Self {
+            seq,
+            pieces: Vec::new(),
+        }
+    }
+
+    /// A piece of the record's item `index`; an item may have several.
+    pub fn push(&mut self, index: u32, place: Place, bytes: usize, content: C) {
+        let item = ItemId {
+            seq: self.seq,
+            index,
+            count: 1,
+        };
+        self.push_item(item, place, bytes, content);
+    }
+
+    /// One piece of all of the record's items.
+    pub fn push_all(&mut self, items: u32, place: Place, bytes: usize, content: C) {
+        let item = ItemId {
+            seq: self.seq,
+            index: 0,
+            count: items,
+        };
+        self.push_item(item, place, bytes, content);
+    }
+
+    fn push_item(&mut self, item: ItemId, place: Place, bytes: usize, content: C) {
+        self.pieces.push(Piece {
+            key: place.key,
+            affinity: place.affinity,
+            time: place.time,
+            bytes,
+            content: Part {
+                item,
+                content,
+                arrived: None,
+            },
+        });
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was taken, but for these of its pieces (by their place in it).
+    Taken(Vec<(usize, Fate)>),
+    /// Nothing of it was, and it may be later.
+    Later(Trouble),
+    /// It will not be as it is. Each half is tried by itself; a piece alone is dropped.
+    Refused(String),
+}
+
+/// What becomes of a piece that was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is sent again.
+    Again,
+    /// It never will be.
+    Dropped(DropReason),
+    /// So many of its items never will be; the others were taken.
+    Rejected(u32),
+}
+
+/// Why a request was not taken this time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Whose fault it is.
+    pub kind: TroubleKind,
+    /// For people: what was said, and what to do.
+    pub message: String,
+    /// The other side asks for a pause.
+    pub pause: Option<Duration>,
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// We are too fast.
+    Throttled,
+    /// The other side, or the way to it, is broken.
+    Unavailable,
+    /// We are not let in: credentials, permissions, something that must be created. People can
+    /// mend it, and until then nothing is lost.
+    Denied,
+}
+
+impl TroubleKind {
+    /// The value of the label `reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
+            Self::Denied => "denied",
+        }
+    }
+}
