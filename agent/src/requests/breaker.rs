@@ -31,17 +31,17 @@ impl Breaker {
     }
 
     /// Whether a request may leave; if not, when to ask again, or `None` while one is trying.
-    pub fn admit(&mut self, now: Instant) -> Result<(), Option<Instant>> {
-        let Some(until) = self.closed_until else {
-            return Ok(());
-        };
-        if now < until {
-            return Err(Some(until));
+    pub fn admit(&self, now: Instant) -> Result<(), Option<Instant>> {
+        match self.closed_until {
+            Some(until) if now < until => Err(Some(until)),
+            Some(_) if self.is_trying => Err(None),
+            _ => Ok(()),
         }
-        if self.failures >= FAILURES_MAX && std::mem::replace(&mut self.is_trying, true) {
-            return Err(None);
-        }
-        Ok(())
+    }
+
+    /// A request that was admitted leaves.
+    pub fn on_sent(&mut self) {
+        self.is_trying = self.failures >= FAILURES_MAX;
     }
 
     /// The endpoint has answered; true if it had been given up before.
@@ -80,6 +80,8 @@ mod tests {
         assert!(breaker.on_failure(start, None), "the third");
         let later = start + Duration::from_secs(60);
         assert_eq!(breaker.admit(later), Ok(()), "the one that tries");
+        assert_eq!(breaker.admit(later), Ok(()), "it has not left yet");
+        breaker.on_sent();
         assert_eq!(breaker.admit(later), Err(None), "no other meanwhile");
         assert!(!breaker.on_failure(later, None));
         let much_later = later + Duration::from_secs(60);

@@ -228,6 +228,7 @@ impl<S: Sink> Courier<S> {
                 break;
             }
             if let Some(queued) = self.outbox.take_ready(now) {
+                self.breaker.on_sent();
                 self.send(queued);
             }
         }
@@ -289,6 +290,7 @@ impl<S: Sink> Courier<S> {
             // The other side is there: only the rate is wrong.
             TroubleKind::Throttled => {
                 self.pace.on_throttle(now);
+                self.breaker.on_answer();
                 if trouble.pause.is_some() {
                     self.breaker.on_failure(now, trouble.pause);
                 }

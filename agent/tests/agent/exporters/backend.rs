@@ -31,6 +31,8 @@ pub struct Faults {
     pub refuses: Option<&'static str>,
     /// Nobody is let in.
     pub is_closed: bool,
+    /// What is behind it is away.
+    pub is_away: bool,
 }
 
 #[derive(Default)]
@@ -92,6 +94,9 @@ async fn take(State(seen): State<Arc<Mutex<Seen>>>, headers: HeaderMap, body: By
     let is_turn = |every: Option<usize>| every.is_some_and(|every| number.is_multiple_of(every));
     if faults.is_closed {
         return StatusCode::UNAUTHORIZED.into_response();
+    }
+    if faults.is_away {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     if is_turn(faults.throttles_every) {
         return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "0")]).into_response();

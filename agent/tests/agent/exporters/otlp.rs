@@ -20,7 +20,11 @@ const NAME: &str = "otlp";
 const WITHIN: Duration = Duration::from_secs(30);
 
 fn courier(rig: &Rig, backend: &Backend) -> Courier<Otlp> {
-    let mut requests = Requests::at_rate(10_000.0);
+    courier_at(10_000.0, rig, backend)
+}
+
+fn courier_at(rate: f64, rig: &Rig, backend: &Backend) -> Courier<Otlp> {
+    let mut requests = Requests::at_rate(rate);
     requests.linger = Duration::from_millis(10);
     requests.retry_longest = Duration::from_millis(50);
     let settings = Settings {
@@ -141,5 +145,32 @@ async fn rejected_items_are_counted_and_whoever_is_not_let_in_waits() {
     });
     delivered(&rig, 4).await;
     assert_eq!(count(&rig, "dropped"), 3);
+    rig.stop(WITHIN).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_was_away_and_then_throttles_is_not_given_up() {
+    let rig = Rig::new(&[NAME]);
+    let backend = Backend::start(Faults {
+        is_away: true,
+        ..Faults::default()
+    })
+    .await;
+    // So slow that the one that tries often has to wait for its turn.
+    rig.run(NAME, |stop| courier_at(20.0, &rig, &backend).run(stop));
+    for number in 0..12 {
+        rig.accept(Signal::Logs, 60, logs(&texts(number * 60..number * 60 + 60)))
+            .await;
+    }
+    eventually("it was tried again and again", || backend.requests() >= 6).await;
+    backend.fail(Faults {
+        throttles_every: Some(1),
+        ..Faults::default()
+    });
+    let tried = backend.requests();
+    eventually("it was throttled", || backend.requests() >= tried + 3).await;
+    backend.fail(Faults::default());
+    delivered(&rig, 720).await;
+    assert_eq!(count(&rig, "dropped"), 0);
     rig.stop(WITHIN).await;
 }
