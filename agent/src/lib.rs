@@ -9,6 +9,7 @@ pub mod exporters;
 pub mod intake;
 pub mod ledger;
 pub mod otlp;
+pub mod paths;
 pub mod receivers;
 pub mod requests;
 pub mod spool;

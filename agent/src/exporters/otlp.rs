@@ -17,6 +17,7 @@ use http_body_util::Full;
 use meridian_proto::signal::Signal;
 use meridian_runtime::tasks::{self, TaskError};
 
+use crate::paths;
 use crate::requests::client::{Answer, Client, ClientError, Version};
 use crate::requests::packer::Limits;
 use crate::requests::sink::{Fate, Pieces, Place, Sent, Sink, Trouble, TroubleKind, Verdict};
@@ -100,7 +101,11 @@ impl Otlp {
     }
 
     fn request(&self, signal: Signal, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
-        let uri = format!("{}{}", self.endpoint, path(self.protocol, signal));
+        let path = match self.protocol {
+            Protocol::Grpc => paths::grpc(signal),
+            Protocol::Http => paths::http(signal),
+        };
+        let uri = format!("{}{path}", self.endpoint);
         let mut request = Request::post(uri).header(
             USER_AGENT,
             concat!("OTel-OTLP-Exporter-meridian-agent/", env!("CARGO_PKG_VERSION")),
@@ -187,19 +192,6 @@ fn rejections(request: &Sent<Bytes>, rejected: u64) -> Vec<(usize, Fate)> {
 fn signal_of(key: u64) -> Signal {
     let is_it = |signal: &Signal| signal.index() as u64 == key;
     Signal::ALL.into_iter().find(is_it).unwrap_or(Signal::Spans)
-}
-
-fn path(protocol: Protocol, signal: Signal) -> &'static str {
-    match (protocol, signal) {
-        (Protocol::Grpc, Signal::Spans) => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-        (Protocol::Grpc, Signal::Logs) => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-        (Protocol::Grpc, Signal::Metrics) => {
-            "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
-        }
-        (Protocol::Http, Signal::Spans) => "/v1/traces",
-        (Protocol::Http, Signal::Logs) => "/v1/logs",
-        (Protocol::Http, Signal::Metrics) => "/v1/metrics",
-    }
 }
 
 fn body(protocol: Protocol, compression: Compression, parts: &[Bytes]) -> io::Result<Bytes> {

@@ -4,11 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use meridian_proto::signal::Signal;
+
 use crate::ledger::DropReason;
 
 /// Items of a record that share their fate: one as a rule, or all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ItemId {
+    /// The record's signal.
+    pub signal: Signal,
     /// The record's sequence.
     pub seq: u64,
     /// Which of its items, from 0; the first of several.
@@ -133,7 +137,12 @@ mod tests {
     use super::*;
 
     fn item(seq: u64, index: u32) -> ItemId {
-        ItemId { seq, index, count: 1 }
+        ItemId {
+            signal: Signal::Logs,
+            seq,
+            index,
+            count: 1,
+        }
     }
 
     #[test]

@@ -92,8 +92,8 @@ impl<C> Outbox<C> {
 
     /// Makes requests of what waits: full ones, and those whose time has come, or all.
     pub fn pack(&mut self, now: Instant, all: bool) {
-        let is_late =
-            |arrived: Option<Instant>| arrived.is_some_and(|arrived| arrived + self.waits.linger <= now);
+        let linger = self.waits.linger;
+        let is_late = |arrived: Option<Instant>| arrived.is_some_and(|arrived| arrived + linger <= now);
         let is_enough = self.waiting.len() >= self.pack_from.0 || self.waiting_bytes >= self.pack_from.1;
         if self.waiting.is_empty() || !(all || is_enough || is_late(self.oldest)) {
             return;
@@ -105,14 +105,7 @@ impl<C> Outbox<C> {
             .extend(packed.too_large.iter().map(|piece| piece.content.item));
         self.queued.extend(packed.full.into_iter().map(Queued::new));
         for request in packed.open {
-            let is_due = all
-                || request.pieces.iter().any(|piece| {
-                    piece
-                        .content
-                        .arrived
-                        .is_some_and(|arrived| arrived + self.waits.linger <= now)
-                });
-            if is_due {
+            if all || request.pieces.iter().any(|piece| is_late(piece.content.arrived)) {
                 self.queued.push_back(Queued::new(request));
             } else {
                 request.pieces.into_iter().for_each(|piece| self.wait(piece));

@@ -37,7 +37,7 @@ impl Wanted {
     pub fn read<S: Sink>(&self, reader: &Reader, sink: &S) -> Result<Vec<Translated<S::Content>>, ReadError> {
         let records = reader.read(self.signal, self.after_seq, READ_ITEMS, READ_BYTES)?;
         let translated = records.into_iter().map(|record| {
-            let mut pieces = Pieces::of(record.seq);
+            let mut pieces = Pieces::of(&record);
             sink.translate(&record, &mut pieces);
             Translated {
                 seq: record.seq,
@@ -55,8 +55,6 @@ impl Wanted {
 pub struct Reading {
     tracks: Vec<Track>,
     turn: usize,
-    /// Which signal a sequence on its way is of.
-    signals: BTreeMap<u64, usize>,
 }
 
 #[derive(Debug)]
@@ -77,7 +75,6 @@ impl Reading {
         Self {
             tracks: signals.iter().map(track).collect(),
             turn: 0,
-            signals: BTreeMap::new(),
         }
     }
 
@@ -116,11 +113,7 @@ impl Reading {
 
     /// A record was read: from now on its parts are on their way.
     pub fn open<C>(&mut self, record: Translated<C>) -> Vec<Piece<Part<C>>> {
-        let Some(index) = self.tracks.iter().position(|track| track.signal == record.signal) else {
-            return Vec::new();
-        };
-        self.signals.insert(record.seq, index);
-        if let Some(track) = self.tracks.get_mut(index) {
+        if let Some(track) = self.track(record.signal) {
             track.read_to = record.seq;
             track.books.open(record.seq, record.bytes);
             for piece in &record.pieces.pieces {
@@ -132,16 +125,14 @@ impl Reading {
 
     /// A part has arrived, or (with a reason) never will.
     pub fn settle(&mut self, item: ItemId, dropped: Option<DropReason>) {
-        let index = self.signals.get(&item.seq);
-        if let Some(track) = index.and_then(|index| self.tracks.get_mut(*index)) {
+        if let Some(track) = self.track(item.signal) {
             track.books.settle(item, dropped);
         }
     }
 
     /// A part has arrived, but for so many of its items.
     fn reject(&mut self, item: ItemId, items: u32) {
-        let index = self.signals.get(&item.seq);
-        if let Some(track) = index.and_then(|index| self.tracks.get_mut(*index)) {
+        if let Some(track) = self.track(item.signal) {
             let count = items.min(item.count);
             track
                 .books
@@ -171,13 +162,11 @@ impl Reading {
 
     /// Takes what is settled, by signal: the cursors go there.
     pub fn take_settled(&mut self) -> Vec<(Signal, Settled)> {
-        let mut all = Vec::new();
-        for (index, track) in self.tracks.iter_mut().enumerate() {
-            if let Some(settled) = track.books.take_settled() {
-                self.signals.retain(|seq, of| *of != index || *seq > settled.seq);
-                all.push((track.signal, settled));
-            }
-        }
-        all
+        let settled = |track: &mut Track| Some((track.signal, track.books.take_settled()?));
+        self.tracks.iter_mut().filter_map(settled).collect()
+    }
+
+    fn track(&mut self, signal: Signal) -> Option<&mut Track> {
+        self.tracks.iter_mut().find(|track| track.signal == signal)
     }
 }

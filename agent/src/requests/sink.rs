@@ -47,6 +47,7 @@ pub struct Part<C> {
 /// What a sink makes of one record.
 #[derive(Debug)]
 pub struct Pieces<C> {
+    signal: Signal,
     seq: u64,
     /// The pieces.
     pub(super) pieces: Vec<Piece<Part<C>>>,
@@ -64,35 +65,32 @@ pub struct Place {
 }
 
 impl<C> Pieces<C> {
-    /// None yet, of the record with this sequence.
-    pub fn of(seq: u64) -> Self {
+    /// None yet, of this record.
+    pub fn of(record: &Record) -> Self {
         Self {
-            seq,
+            signal: record.signal,
+            seq: record.seq,
             pieces: Vec::new(),
         }
     }
 
     /// A piece of the record's item `index`; an item may have several.
     pub fn push(&mut self, index: u32, place: Place, bytes: usize, content: C) {
-        let item = ItemId {
-            seq: self.seq,
-            index,
-            count: 1,
-        };
-        self.push_item(item, place, bytes, content);
+        self.push_items(index, 1, place, bytes, content);
     }
 
     /// One piece of all of the record's items.
     pub fn push_all(&mut self, items: u32, place: Place, bytes: usize, content: C) {
-        let item = ItemId {
-            seq: self.seq,
-            index: 0,
-            count: items,
-        };
-        self.push_item(item, place, bytes, content);
+        self.push_items(0, items, place, bytes, content);
     }
 
-    fn push_item(&mut self, item: ItemId, place: Place, bytes: usize, content: C) {
+    fn push_items(&mut self, index: u32, count: u32, place: Place, bytes: usize, content: C) {
+        let item = ItemId {
+            signal: self.signal,
+            seq: self.seq,
+            index,
+            count,
+        };
         self.pieces.push(Piece {
             key: place.key,
             affinity: place.affinity,

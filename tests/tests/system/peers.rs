@@ -10,6 +10,7 @@ use meridian_proto::signal::Signal;
 use serde_json::{Value, json};
 use system_tests::agent::{Agent, AgentSpec};
 use system_tests::aggregator::{Aggregator, AggregatorSpec};
+use system_tests::answers::Answers;
 use system_tests::lab::{self, Lab};
 use system_tests::load::{Load, Told};
 use system_tests::ports::free_address;
@@ -103,20 +104,29 @@ fn a_stock_collector_forwards_over_both_protocols() {
             let yaml = collector_yaml(&format!("http: {{ endpoint: \"{listen}\" }}"), protocol, &agent);
             let mut process = start_collector(&lab, &collector, protocol, &yaml)?;
             let Told { acknowledged, .. } = send_through(listen).await?;
-            told.iter_mut()
-                .zip(acknowledged)
-                .for_each(|(sum, count)| *sum += count);
+            add(&mut told, acknowledged);
             // Its shutdown drains its queue.
             process.terminate(VISIBLE_WITHIN).await?;
         }
-        let answers = aggregator.answers();
-        for signal in Signal::ALL {
-            answers
-                .has_rows(signal.as_str(), told[signal.index()], VISIBLE_WITHIN)
-                .await?;
-        }
+        all_visible(&aggregator.answers(), told).await?;
         agent.drained(VISIBLE_WITHIN).await
     });
+}
+
+fn add(sums: &mut [u64; 3], counts: [u64; 3]) {
+    for (sum, count) in sums.iter_mut().zip(counts) {
+        *sum += count;
+    }
+}
+
+/// Waits until the tables have exactly these rows, by [`Signal::index`].
+async fn all_visible(answers: &Answers, rows: [u64; 3]) -> Result<()> {
+    for signal in Signal::ALL {
+        answers
+            .has_rows(signal.as_str(), rows[signal.index()], VISIBLE_WITHIN)
+            .await?;
+    }
+    Ok(())
 }
 
 fn start_collector(lab: &Lab, collector: &Path, name: &str, yaml: &str) -> Result<Process> {
@@ -151,18 +161,11 @@ fn a_stock_collector_takes_what_the_agent_exports_over_both_protocols() {
             keys.clone_into(&mut spec.exporter);
             let edge = Agent::start(&lab, spec).await?;
             let Told { acknowledged, .. } = send_through(edge.http()).await?;
-            told.iter_mut()
-                .zip(acknowledged)
-                .for_each(|(sum, count)| *sum += count);
+            add(&mut told, acknowledged);
             edge.drained(VISIBLE_WITHIN).await?;
         }
         process.terminate(VISIBLE_WITHIN).await?;
-        let answers = aggregator.answers();
-        for signal in Signal::ALL {
-            answers
-                .has_rows(signal.as_str(), told[signal.index()], VISIBLE_WITHIN)
-                .await?;
-        }
+        all_visible(&aggregator.answers(), told).await?;
         central.drained(VISIBLE_WITHIN).await
     });
 }

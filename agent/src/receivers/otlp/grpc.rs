@@ -31,6 +31,7 @@ use super::encoding::Encoding;
 use super::fault::Fault;
 use super::rpc::ExportResponse;
 use crate::intake::Accepted;
+use crate::paths;
 
 const NOT_GRPC: &str = "this port speaks OTLP over gRPC (HTTP/2, content-type application/grpc); \
     OTLP over HTTP has a port of its own, 4318 by default\n";
@@ -109,12 +110,9 @@ async fn read(door: &Door, body: Body) -> Result<Message, Fault> {
 }
 
 fn signal_of(path: &str) -> Option<Signal> {
-    match path {
-        "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => Some(Signal::Spans),
-        "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => Some(Signal::Logs),
-        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => Some(Signal::Metrics),
-        _ => None,
-    }
+    Signal::ALL
+        .into_iter()
+        .find(|signal| paths::grpc(*signal) == path)
 }
 
 /// `application/grpc`, alone or with `+proto` or parameters; other formats are not ours.

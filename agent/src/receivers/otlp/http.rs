@@ -27,6 +27,7 @@ use super::body::Chunks;
 use super::door::{Door, Format};
 use super::fault::Fault;
 use crate::intake::Accepted;
+use crate::paths;
 use head::Head;
 
 /// How much of a refused body is read on, so that the client gets to see the answer.
@@ -37,9 +38,9 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The routes of the HTTP listener.
 pub fn router(door: Door, cors_allowed_origins: &[String]) -> Router {
     let routes = Router::new()
-        .route("/v1/traces", post(traces))
-        .route("/v1/logs", post(logs))
-        .route("/v1/metrics", post(metrics))
+        .route(paths::http(Signal::Spans), post(traces))
+        .route(paths::http(Signal::Logs), post(logs))
+        .route(paths::http(Signal::Metrics), post(metrics))
         .fallback(|| async { reply::no_such_path() })
         .method_not_allowed_fallback(|| async { reply::no_such_method() })
         .with_state(door);
