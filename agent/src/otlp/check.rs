@@ -17,6 +17,11 @@ use super::values::metric_data;
 use super::wire::{Field, Fields, Malformed, put_bytes};
 use inspect::{Inspection, histogram_fault};
 
+/// Values that nest deeper are not passed on: most decoders refuse a whole request with more than
+/// 100 messages in each other, and a map in an exemplar's attribute makes three of each level, in
+/// nine.
+const VALUE_DEPTH: u32 = 30;
+
 /// What a request may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckLimits {
@@ -30,7 +35,7 @@ pub struct CheckLimits {
 impl Default for CheckLimits {
     fn default() -> Self {
         Self {
-            value_depth_max: meridian_proto::attributes::VALUE_DEPTH_MAX,
+            value_depth_max: VALUE_DEPTH,
             transcoded_bytes_max: 64 << 20,
         }
     }
@@ -222,18 +227,21 @@ impl Walk {
                 keep(out, &field);
             }
         }
-        if let Some((number, data)) = metric_data(fields)? {
-            reason = self.head(&DATA_HEAD, &data.fields(), reason)?;
+        if let Some(data) = metric_data(fields)? {
+            // What was replaced is no data, but others would decode it, and refuse all for it.
+            self.left_out |= data.replaces;
+            let fields = data.message.fields();
+            reason = self.head(&DATA_HEAD, &fields, reason)?;
             let start = begin(out);
-            for field in data.fields() {
+            for field in fields {
                 let field = field?;
                 if field.number == 1 {
-                    self.data_point(number, &field, reason, out)?;
+                    self.data_point(data.number, &field, reason, out)?;
                 } else {
                     keep(out, &field);
                 }
             }
-            end(out, start, number, true);
+            end(out, start, data.number, true);
         }
         Ok(reason.is_none())
     }

@@ -200,21 +200,35 @@ impl<'a> KeyValue<'a> {
     }
 }
 
-/// The number of the field of the oneof `Metric.data` that counts (the last that is set),
-/// and its message.
-pub fn metric_data<'a>(fields: Fields<'a>) -> Result<Option<(u32, Singular<'a>)>, Malformed> {
-    let mut data: Option<(u32, Singular<'a>)> = None;
+/// What the oneof `Metric.data` holds.
+#[derive(Debug)]
+pub struct MetricData<'a> {
+    /// The number of the field that counts: the last that is set.
+    pub number: u32,
+    /// Its message.
+    pub message: Singular<'a>,
+    /// Something else was set before, which nobody has looked into.
+    pub replaces: bool,
+}
+
+/// The data of a metric, if it has any.
+pub fn metric_data<'a>(fields: Fields<'a>) -> Result<Option<MetricData<'a>>, Malformed> {
+    let mut data: Option<MetricData<'a>> = None;
     for field in fields {
         let field = field?;
         if !matches!(field.number, 5 | 7 | 9 | 10 | 11) {
             continue;
         }
         match &mut data {
-            Some((number, whole)) if *number == field.number => whole.add(&field)?,
+            Some(data) if data.number == field.number => data.message.add(&field)?,
             _ => {
-                let mut whole = Singular::Absent;
-                whole.add(&field)?;
-                data = Some((field.number, whole));
+                let mut message = Singular::Absent;
+                message.add(&field)?;
+                data = Some(MetricData {
+                    number: field.number,
+                    message,
+                    replaces: data.is_some(),
+                });
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Each class of input that is refused or rejected, with what is said about it.
 
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 
@@ -8,7 +9,7 @@ use arrow_array::Array;
 use super::*;
 use crate::otlp::json_to_protobuf;
 use crate::otlp::tests::builder;
-use crate::otlp::wire::put_tag;
+use crate::otlp::wire::{put_bytes, put_tag};
 
 fn checked(signal: Signal, json: &str) -> Checked {
     let limits = CheckLimits::default();
@@ -155,6 +156,26 @@ fn a_data_point_that_contradicts_itself_is_rejected_alone() {
 }
 
 #[test]
+fn data_of_a_metric_that_was_replaced_is_not_passed_on() {
+    let message = |number: u32, of: &[u8]| {
+        let mut bytes = Vec::new();
+        put_bytes(&mut bytes, number, of);
+        bytes
+    };
+    let no_point = [0x0a, 0x01, 0xff];
+    let (gauge, sum) = (message(5, &no_point), message(7, &message(1, &[])));
+    let body = message(1, &message(2, &message(2, &[gauge, sum].concat())));
+    assert!(
+        ExportMetricsServiceRequest::decode(&*body).is_err(),
+        "others refuse it"
+    );
+
+    let checked = check(Signal::Metrics, body.into(), &CheckLimits::default()).expect("sound framing");
+    assert_eq!((checked.items, checked.rejected), (1, 0));
+    assert!(ExportMetricsServiceRequest::decode(checked.body).is_ok());
+}
+
+#[test]
 fn a_value_that_nests_too_deep_is_rejected_alone() {
     let nested = |depth: usize| {
         format!(
@@ -164,13 +185,14 @@ fn a_value_that_nests_too_deep_is_rejected_alone() {
             "}]}}".repeat(depth)
         )
     };
-    let deep = spans(&nested(65));
+    let deep = spans(&nested(31));
     assert_eq!(
         deep.reasons.to_string(),
-        "1 span: a value nests deeper than 64 levels"
+        "1 span: a value nests deeper than 30 levels"
     );
-    let fits = spans(&nested(64));
+    let fits = spans(&nested(30));
     assert_eq!(fits.rejected, 0);
+    assert!(ExportTraceServiceRequest::decode(fits.body.clone()).is_ok());
     let mut rows = builder(Signal::Spans);
     assert_eq!(rows.push(&fits.body, 1), Ok(2));
     let rebuilt = meridian_proto::rebuild::spans(&rows.finish()).expect("rebuilds");

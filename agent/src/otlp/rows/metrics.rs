@@ -133,14 +133,15 @@ impl MetricColumns {
         context: &ScopeContext,
         received: u64,
     ) -> Result<usize, Malformed> {
-        let Some((number, data)) = metric_data(fields.clone())? else {
+        let Some(data) = metric_data(fields.clone())? else {
             return Ok(0);
         };
+        let number = data.number;
         let layout = layout_of(number);
         let metric = Metric::read(fields)?;
         let mut points = 0;
         let (mut temporality, mut monotonic) = (0, false);
-        for field in data.fields() {
+        for field in data.message.fields() {
             let field = field?;
             match field.number {
                 1 => {
