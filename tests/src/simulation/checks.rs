@@ -11,15 +11,17 @@ use meridian_proto::signal::Signal;
 use object_store::path::Path;
 
 use super::clients::{self, Book, Sent};
+use super::plan::{Fault, Plan};
 use super::rows::{Files, Id, Log, ids_of};
 use super::world::{Kind, SEGMENT_BYTES, World};
 use crate::ledger::ledger_balances;
 use crate::metrics::Metrics;
 
-/// A region whose only agent has been dead for so long is silent by now: `silent_after`, the same for
-/// what another aggregator said, and the time between two looks at what it wrote, which is not
-/// known where its clock is ahead.
+/// A region whose only agent has been dead for so long is silent by now: `silent_after`, and what
+/// another aggregator's word takes to be written and read.
 const SILENT_AFTER: Duration = Duration::from_secs(26);
+/// An aggregator whose clock is ahead may have written when this one last looked, or any time since.
+const LOOKS_APART: Duration = Duration::from_secs(5);
 const SECOND: u64 = 1_000_000_000;
 
 /// What the checks remember.
@@ -58,6 +60,7 @@ impl Checks {
         let report = coverage.report(now, None, Window::default());
         let visible = self.visible(world, &store).await?;
         agents_are_past(world, number, &coverage, now);
+        let silent_after = silent_after(&world.plan);
         for (agent, region) in report.regions.iter().enumerate() {
             times_are_past(world, number, region, now);
             if !world.is_misled {
@@ -65,8 +68,8 @@ impl Checks {
             }
             let dead = world.machines[agent]
                 .down_since
-                .is_some_and(|since| since.elapsed() > SILENT_AFTER);
-            if dead && since.elapsed() > SILENT_AFTER && region.state == RegionState::Ok {
+                .is_some_and(|since| since.elapsed() > silent_after);
+            if dead && since.elapsed() > silent_after && region.state == RegionState::Ok {
                 world.events.violated(
                     "silence_is_visible",
                     format!("machine {number} says that {} is ok", region.region),
@@ -120,6 +123,17 @@ impl Checks {
             rows_are_right(world, signal, &book.lock(), &counts);
         }
         Ok(())
+    }
+}
+
+fn silent_after(plan: &Plan) -> Duration {
+    let is_ahead = plan.faults.iter().any(|(_, fault)| {
+        matches!(fault, Fault::ClockJumps { machine, seconds } if *machine >= plan.agents && *seconds > 0)
+    });
+    if is_ahead {
+        SILENT_AFTER + LOOKS_APART
+    } else {
+        SILENT_AFTER
     }
 }
 
