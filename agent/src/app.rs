@@ -13,24 +13,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use futures::future::BoxFuture;
 use meridian_runtime::admin::{self, Check};
 use meridian_runtime::clock::Clock;
 use meridian_runtime::http::ListenerMetrics;
 use meridian_runtime::net::{Listener, Network};
 use meridian_runtime::shutdown::Shutdown;
-use meridian_runtime::tasks::Tasks;
+use meridian_runtime::tasks::{TaskError, Tasks};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::exporters::aggregator::Aggregator;
-use crate::exporters::otlp::Otlp;
 use crate::receivers::otlp::OtlpReceiver;
-use crate::requests::courier::Courier;
 use crate::spool::Spool;
 use crate::spool::disk::{Disk, RealDisk};
 use crate::stalls::{self, Stalls};
-use crate::stop::Stopper;
+use crate::stop::{Stop, Stopper};
 
 /// What the spool needs to close, out of the time that the whole shutdown has.
 const SPOOL_CLOSE: Duration = Duration::from_secs(2);
@@ -58,11 +56,8 @@ pub struct Agent {
     receivers_ready: Check,
 }
 
-/// An exporter that is built and does not run.
-enum Exporter {
-    Aggregator(Box<Aggregator>),
-    Otlp(Box<Courier<Otlp>>),
-}
+/// An exporter that is built and does not run: it is run until it is told to stop.
+type Exporter = Box<dyn FnOnce(Stop) -> BoxFuture<'static, Result<(), TaskError>> + Send>;
 
 /// What an agent finds around itself: the machine's own, or a simulation's.
 pub struct Surroundings {
@@ -159,10 +154,7 @@ impl Agent {
         running.background.spawn("alive", alive);
         for (name, exporter) in self.exporters {
             let stop = running.stop_exporters.subscribe();
-            match exporter {
-                Exporter::Aggregator(exporter) => running.exporters.spawn(name, exporter.run(stop)),
-                Exporter::Otlp(courier) => running.exporters.spawn(name, courier.run(stop)),
-            }
+            running.exporters.spawn(name, exporter(stop));
         }
         let receiving = self.receiver.run(running.stop_receivers.clone());
         running.receivers.spawn("otlp", receiving);

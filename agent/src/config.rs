@@ -8,15 +8,19 @@ use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use meridian_proto::signal::Signal;
 use meridian_runtime::config::{ConfigError, Document, Section};
 use meridian_runtime::units::ByteSize;
 
-use crate::exporters::{aggregator, otlp};
+use crate::exporters::cloudwatch_logs::CloudwatchLogs;
+use crate::exporters::otlp::Otlp;
+use crate::exporters::{aggregator, cloudwatch_logs, otlp};
 use crate::receivers::otlp::OtlpConfig;
+use crate::requests::sink::Sink;
 use crate::spool::{SpoolConfig, WhenFull};
 
 /// The types of exporters that this release has.
-const EXPORTER_TYPES: [&str; 2] = ["aggregator", "otlp"];
+const EXPORTER_TYPES: [&str; 3] = ["aggregator", "cloudwatch_logs", "otlp"];
 
 /// A configuration without faults.
 #[derive(Debug, Clone)]
@@ -53,6 +57,8 @@ pub struct Exporter {
 pub enum ExporterKind {
     /// To a Meridian aggregator.
     Aggregator(aggregator::Settings),
+    /// To CloudWatch Logs.
+    CloudwatchLogs(Box<cloudwatch_logs::Settings>),
     /// To any OTLP backend.
     Otlp(Box<otlp::Settings>),
 }
@@ -61,8 +67,18 @@ impl ExporterKind {
     /// Reads the section of an exporter of this type.
     fn read(kind: &str, section: Section<'_>) -> Self {
         match kind {
+            "cloudwatch_logs" => Self::CloudwatchLogs(Box::new(cloudwatch_logs::Settings::read(section))),
             "otlp" => Self::Otlp(Box::new(otlp::Settings::read(section))),
             _ => Self::Aggregator(aggregator::Settings::read(section)),
+        }
+    }
+
+    /// What it takes.
+    pub fn signals(&self) -> &'static [Signal] {
+        match self {
+            Self::Aggregator(_) => &Signal::ALL,
+            Self::CloudwatchLogs(_) => CloudwatchLogs::SIGNALS,
+            Self::Otlp(_) => Otlp::SIGNALS,
         }
     }
 }
@@ -245,7 +261,7 @@ shutdown_timeout: 25
         agent.yaml:4:1: recievers: is not a key that is known here; did you mean receivers?
         agent.yaml:5:31: spool.max_bytes: "4GB" is a size in decimal units; write it in binary ones, like 256MiB or 4GiB
         agent.yaml:5:47: spool.when_full: "panic" is not one of refuse, drop_oldest
-        agent.yaml:7:3: exporters.kinesis: is of type "kinesis", which this release does not have; the types are: aggregator, otlp
+        agent.yaml:7:3: exporters.kinesis: is of type "kinesis", which this release does not have; the types are: aggregator, cloudwatch_logs, otlp
         agent.yaml:8:3: exporters.aggregator.endpoint: is required
         agent.yaml:8:31: exporters.aggregator.window_bytes: must hold a batch: make it at least batch_bytes
         agent.yaml:9:3: exporters.aggregator/: is not a name; write it like aggregator or aggregator/second

@@ -3,4 +3,5 @@
 //! Exporters never import each other: they meet in the spool and nowhere else.
 
 pub mod aggregator;
+pub mod cloudwatch_logs;
 pub mod otlp;

@@ -26,6 +26,18 @@ pub enum DropReason {
     TooLarge,
     /// The other side will not have it; its words are in the log.
     Refused,
+    /// The other side takes nothing that is so old.
+    TooOld,
+    /// The other side takes nothing that is so far in the future.
+    TooNew,
+    /// Where it belongs nothing may be written, while elsewhere it may.
+    Denied,
+    /// The other side cannot hold such a value.
+    Invalid,
+    /// The exporter's sampling left it out.
+    Sampled,
+    /// The exporter's configuration does not select it.
+    NotSelected,
 }
 
 impl DropReason {
@@ -37,6 +49,12 @@ impl DropReason {
             DropReason::SpoolAge => "spool_age",
             DropReason::TooLarge => "too_large",
             DropReason::Refused => "refused",
+            DropReason::TooOld => "too_old",
+            DropReason::TooNew => "too_new",
+            DropReason::Denied => "denied",
+            DropReason::Invalid => "invalid",
+            DropReason::Sampled => "sampled",
+            DropReason::NotSelected => "not_selected",
         }
     }
 }

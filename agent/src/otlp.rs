@@ -3,6 +3,7 @@
 //!
 //! - [`check`] says whether a request is OTLP and leaves out the items that cannot be kept.
 //! - [`json_to_protobuf`] turns the JSON encoding into the protobuf one.
+//! - [`view`] hands out spans and log records one by one.
 //! - [`RowBuilder`] fills the Arrow columns of `meridian_proto::schema`.
 //!
 //! Requests are never materialised as owned structs. This module does no IO, knows no
@@ -17,14 +18,16 @@ mod json;
 mod rejections;
 mod rows;
 mod to_json;
-mod values;
+pub mod values;
+pub mod view;
 pub mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use check::{CheckLimits, Checked, check};
 pub use json::{JsonFault, json_to_protobuf};
 pub use rejections::{Reason, Rejections};
 pub use rows::{Origin, RowBuilder};
-pub use wire::Malformed;
+pub use values::AnyValue;
+pub use wire::{Fields, Malformed, Singular};

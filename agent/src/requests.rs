@@ -5,10 +5,11 @@
 //! - [`sink`] is what an exporter says of its other side; [`courier`] does the rest.
 //! - [`packer`] puts pieces into requests; [`books`] knows what is settled.
 //! - [`pace`] and [`breaker`] say when a request may leave.
-//! - [`client`] is HTTP.
+//! - [`client`] is HTTP, and [`aws`] what AWS wants of it.
 //!
 //! No exporter is known here.
 
+pub mod aws;
 pub mod books;
 pub mod breaker;
 pub mod client;

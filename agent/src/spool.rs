@@ -242,6 +242,12 @@ impl Spool {
         self.handle.queue.append(record, Some(accepted)).await
     }
 
+    /// The exporter takes these signals only: of the others nothing is kept for it. Said once,
+    /// before it begins.
+    pub fn takes_only(&self, exporter: &str, signals: &[Signal]) {
+        self.deliver(|index| index.takes_only(exporter, signals));
+    }
+
     /// A reader for this exporter.
     pub fn reader(&self, _exporter: &str) -> Reader {
         Reader {

@@ -16,12 +16,15 @@ use meridian_runtime::units::ByteSize;
 use super::{Addresses, Agent, Exporter, Surroundings};
 use crate::config::{Config, ExporterKind};
 use crate::exporters::aggregator::{self, Aggregator};
+use crate::exporters::cloudwatch_logs::CloudwatchLogs;
 use crate::exporters::otlp::Otlp;
 use crate::ledger::{self, Ledger};
 use crate::otlp::Origin;
 use crate::receivers::otlp::OtlpReceiver;
+use crate::requests;
 use crate::requests::courier::{self, Courier};
 use crate::requests::metrics::Metrics;
+use crate::requests::sink::Sink;
 use crate::spool::Spool;
 use crate::spool::disk::Disk;
 use crate::stalls::Stalls;
@@ -51,6 +54,7 @@ impl Agent {
         } else {
             started_unix_nanos
         });
+        take_only_what_is_wanted(&config, &spool);
         ledger::spooled::register(&registry, &ledger, &spool, &config.exporter_names())?;
         spool_check.ready();
         let receiver = OtlpReceiver::bind(
@@ -135,6 +139,13 @@ fn origin(config: &Config, spool: &Spool) -> Origin {
     }
 }
 
+/// Of the other signals nothing is kept for an exporter, nor counted as pending for it.
+fn take_only_what_is_wanted(config: &Config, spool: &Spool) {
+    for exporter in &config.exporters {
+        spool.takes_only(&exporter.name, exporter.kind.signals());
+    }
+}
+
 fn build_exporters(
     config: &Config,
     context: &aggregator::Context,
@@ -142,27 +153,42 @@ fn build_exporters(
 ) -> anyhow::Result<Vec<(String, Exporter)>> {
     let build = |exporter: &crate::config::Exporter| {
         let name = exporter.name.clone();
-        let built = match &exporter.kind {
+        let built: Exporter = match &exporter.kind {
             ExporterKind::Aggregator(settings) => {
                 let endpoints: Vec<&str> = settings.endpoints.iter().map(|url| url.as_str()).collect();
-                say(&name, &endpoints.join(", "), context);
+                say(&name, &endpoints.join(", "), &context.spool);
                 let aggregator = Aggregator::new(name.clone(), settings.clone(), context.clone());
-                Exporter::Aggregator(Box::new(aggregator))
+                Box::new(|stop| {
+                    Box::pin(async {
+                        let Ok(()) = aggregator.run(stop).await;
+                        Ok(())
+                    })
+                })
             }
-            ExporterKind::Otlp(settings) => {
-                let sink = Otlp::new(settings)?;
-                say(&name, sink.endpoint(), context);
-                let courier = Courier::new(name.clone(), sink, settings.requests, requests.clone());
-                Exporter::Otlp(Box::new(courier))
+            ExporterKind::CloudwatchLogs(settings) => {
+                let sink = CloudwatchLogs::new(settings, &context.origin, context.clock.clone())?;
+                courier(&name, sink, settings.requests, requests)
             }
+            ExporterKind::Otlp(settings) => courier(&name, Otlp::new(settings)?, settings.requests, requests),
         };
         Ok((name, built))
     };
     config.exporters.iter().map(build).collect()
 }
 
-fn say(exporter: &str, endpoint: &str, context: &aggregator::Context) {
-    let pending = context.spool.pending(exporter);
+fn courier<S: Sink>(
+    name: &str,
+    sink: S,
+    settings: requests::settings::Settings,
+    context: &courier::Context,
+) -> Exporter {
+    say(name, sink.endpoint(), &context.spool);
+    let courier = Courier::new(name.to_owned(), sink, settings, context.clone());
+    Box::new(|stop| Box::pin(courier.run(stop)))
+}
+
+fn say(exporter: &str, endpoint: &str, spool: &Spool) {
+    let pending = spool.pending(exporter);
     tracing::info!(exporter, endpoint, pending_items = pending.items,
         pending_bytes = %ByteSize(pending.bytes), "exporting");
 }

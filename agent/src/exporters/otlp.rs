@@ -82,11 +82,6 @@ impl Otlp {
         })
     }
 
-    /// Where requests are sent.
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
-    }
-
     async fn ask(&self, request: &Sent<Bytes>) -> Result<Answer, SendError> {
         let parts: Vec<Bytes> = request
             .pieces
@@ -131,6 +126,10 @@ impl Otlp {
 impl Sink for Otlp {
     type Content = Bytes;
     const SIGNALS: &'static [Signal] = &Signal::ALL;
+
+    fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
 
     fn limits(&self) -> Limits {
         self.limits

@@ -37,7 +37,13 @@ impl<'a> AnyValue<'a> {
     /// Reads the value; of several the last counts.
     #[inline]
     pub fn read(fields: Fields<'a>) -> Result<Self, Malformed> {
-        let mut value = AnyValue::None;
+        AnyValue::None.and(fields)
+    }
+
+    /// This value with another part of the same message after it.
+    #[inline]
+    pub fn and(self, fields: Fields<'a>) -> Result<Self, Malformed> {
+        let mut value = self;
         for field in fields {
             let field = field?;
             match field.number {

@@ -296,12 +296,15 @@ impl<S: Sink> Courier<S> {
                 }
             }
             TroubleKind::Unavailable => drop(self.breaker.on_failure(now, trouble.pause)),
+            TroubleKind::DeniedHere => drop(self.breaker.on_answer()),
             TroubleKind::Denied => drop(self.breaker.on_failure(now, Some(DENIED_PAUSE))),
         }
         // Once, not once per request.
         if self.complaint.as_ref() != Some(&trouble.message) {
             match trouble.kind {
-                TroubleKind::Denied => tracing::error!(exporter = self.name, "{}", trouble.message),
+                TroubleKind::Denied | TroubleKind::DeniedHere => {
+                    tracing::error!(exporter = self.name, "{}", trouble.message)
+                }
                 _ => tracing::warn!(exporter = self.name, "{}", trouble.message),
             }
             self.complaint = Some(trouble.message.clone());

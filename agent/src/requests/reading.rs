@@ -119,6 +119,9 @@ impl Reading {
             for piece in &record.pieces.pieces {
                 track.books.sent_out(piece.content.item);
             }
+            for (item, reason) in record.pieces.drops {
+                track.books.drop_item(item, reason);
+            }
         }
         record.pieces.pieces
     }

@@ -20,6 +20,9 @@ pub trait Sink: Send + Sync + 'static {
     /// What it takes; of other signals nothing is read, nor kept for it.
     const SIGNALS: &'static [Signal];
 
+    /// Where requests are sent, for people.
+    fn endpoint(&self) -> &str;
+
     /// What a request may be.
     fn limits(&self) -> Limits;
 
@@ -51,6 +54,8 @@ pub struct Pieces<C> {
     seq: u64,
     /// The pieces.
     pub(super) pieces: Vec<Piece<Part<C>>>,
+    /// Items of which there will be none.
+    pub(super) drops: Vec<(ItemId, DropReason)>,
 }
 
 /// Where a piece belongs.
@@ -71,6 +76,7 @@ impl<C> Pieces<C> {
             signal: record.signal,
             seq: record.seq,
             pieces: Vec::new(),
+            drops: Vec::new(),
         }
     }
 
@@ -85,12 +91,7 @@ impl<C> Pieces<C> {
     }
 
     fn push_items(&mut self, index: u32, count: u32, place: Place, bytes: usize, content: C) {
-        let item = ItemId {
-            signal: self.signal,
-            seq: self.seq,
-            index,
-            count,
-        };
+        let item = self.item(index, count);
         self.pieces.push(Piece {
             key: place.key,
             affinity: place.affinity,
@@ -102,6 +103,27 @@ impl<C> Pieces<C> {
                 arrived: None,
             },
         });
+    }
+
+    /// The record's item `index` will not be sent.
+    pub fn drop_item(&mut self, index: u32, reason: DropReason) {
+        self.drops.push((self.item(index, 1), reason));
+    }
+
+    /// None of the record's items will be sent.
+    pub fn drop_all(&mut self, items: u32, reason: DropReason) {
+        self.pieces.clear();
+        self.drops.clear();
+        self.drops.push((self.item(0, items), reason));
+    }
+
+    fn item(&self, index: u32, count: u32) -> ItemId {
+        ItemId {
+            signal: self.signal,
+            seq: self.seq,
+            index,
+            count,
+        }
     }
 }
 
@@ -148,6 +170,8 @@ pub enum TroubleKind {
     /// We are not let in: credentials, permissions, something that must be created. People can
     /// mend it, and until then nothing is lost.
     Denied,
+    /// The same, but of this request alone: others are let in.
+    DeniedHere,
 }
 
 impl TroubleKind {
@@ -156,7 +180,7 @@ impl TroubleKind {
         match self {
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
-            Self::Denied => "denied",
+            Self::Denied | Self::DeniedHere => "denied",
         }
     }
 }

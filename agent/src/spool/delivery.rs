@@ -9,6 +9,8 @@ use super::index::{DropReason, Index, Pending};
 use super::record::SEQ_MAX;
 use super::undelivered::{Range, Undelivered};
 
+/// The cursor of a signal that the exporter does not take: no sequence is behind it.
+pub(super) const NOT_TAKEN: u64 = SEQ_MAX;
 /// More times in which something is late than this are told as fewer.
 const LATE_MAX: usize = 32;
 
@@ -62,6 +64,18 @@ impl Cursor {
 impl Index {
     pub fn cursor(&self, exporter: &str) -> Option<&Cursor> {
         self.cursors.iter().find(|cursor| cursor.exporter == exporter)
+    }
+
+    /// Nothing of the other signals is kept for the exporter, nor counted as pending for it.
+    pub fn takes_only(&mut self, exporter: &str, signals: &[Signal]) {
+        let cursor = self.cursors.iter_mut().find(|cursor| cursor.exporter == exporter);
+        let Some(cursor) = cursor else {
+            return;
+        };
+        for signal in Signal::ALL.into_iter().filter(|signal| !signals.contains(signal)) {
+            cursor.undelivered[signal.index()] = Undelivered::new(NOT_TAKEN, []);
+            cursor.moved = true;
+        }
     }
 
     fn undelivered(&self, exporter: &str, signal: Signal) -> Option<&Undelivered> {

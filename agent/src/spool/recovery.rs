@@ -15,13 +15,14 @@ use meridian_proto::ids::AgentId;
 
 use super::cold::{ColdFile, FrameCache};
 use super::compress::Compressed;
-use super::delivery::Cursor;
+use super::delivery::{Cursor, NOT_TAKEN};
 use super::disk::{Disk, DiskFile};
 use super::index::{Index, Segment};
 use super::marks::{self, Alive, Identity, SavedCursor, Sign};
 use super::record::HEADER_BYTES;
 use super::scan::{self, Expected, Located};
 use super::segment::{self, Cold, SegmentHeader};
+use super::undelivered::Undelivered;
 use super::window::{Accepted, Window};
 use super::{SpoolConfig, SpoolError};
 
@@ -435,10 +436,13 @@ impl Found {
             .iter()
             .map(|exporter| {
                 let mut saved = cursor(exporter).unwrap_or_default();
-                saved
-                    .undelivered
-                    .iter_mut()
-                    .for_each(|undelivered| undelivered.pass(oldest - 1));
+                for undelivered in &mut saved.undelivered {
+                    if undelivered.cursor == NOT_TAKEN {
+                        // It may be taken now: from what there is.
+                        *undelivered = Undelivered::default();
+                    }
+                    undelivered.pass(oldest - 1);
+                }
                 Cursor {
                     exporter: exporter.clone(),
                     undelivered: saved.undelivered,

@@ -91,7 +91,7 @@ fn later(kind: TroubleKind, told: &str, pause: Option<Duration>) -> Said {
     let message = match kind {
         TroubleKind::Throttled => format!("the backend throttles: {told}"),
         TroubleKind::Unavailable => format!("the backend fails: {told}"),
-        TroubleKind::Denied => {
+        TroubleKind::Denied | TroubleKind::DeniedHere => {
             format!(
                 "the backend does not let us in: {told}. Nothing is dropped; it is tried again until it does"
             )
