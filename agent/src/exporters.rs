@@ -5,3 +5,4 @@
 pub mod aggregator;
 pub mod cloudwatch_logs;
 pub mod otlp;
+pub mod xray;
