@@ -13,6 +13,7 @@ pub mod aws;
 pub mod books;
 pub mod breaker;
 pub mod client;
+pub mod complaints;
 pub mod courier;
 pub mod metrics;
 pub mod outbox;

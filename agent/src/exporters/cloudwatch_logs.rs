@@ -25,7 +25,7 @@ use crate::requests::packer::Limits;
 use crate::requests::sink::{Fate, Pieces, Place, Sent, Sink, Trouble, TroubleKind, Verdict};
 use crate::spool::Record;
 use create::Create;
-use destinations::{Destination, Destinations};
+use destinations::{Alone, Destination, Destinations};
 use event::{Event, Events};
 pub use settings::Settings;
 
@@ -66,8 +66,9 @@ impl CloudwatchLogs {
             destinations: Destinations::new(
                 settings.log_group.clone().of_agent(origin),
                 settings.log_stream.clone().of_agent(origin),
+                settings.denied_wait,
             ),
-            create: Create::new(settings.create, settings.retention_days),
+            create: Create::new(settings.create, settings.create_spread, settings.retention_days),
         })
     }
 
@@ -110,7 +111,7 @@ impl CloudwatchLogs {
             self.destinations.denied(&destination.group, now());
             return Ok(self.denied(destination, Trouble {
                 kind: TroubleKind::Denied,
-                message: format!("{doing} fails: there is no such group or stream, and `create` is false. Create it; nothing is dropped meanwhile"),
+                message: format!("{doing} fails: there is no such group or stream, and `create` is false. Create it, or let us"),
                 pause: None,
             }));
         }
@@ -137,13 +138,22 @@ impl CloudwatchLogs {
 
     /// Where others are taken, it is this group that is denied and not we: it alone waits.
     fn denied(&self, destination: &Destination, trouble: Trouble) -> Verdict {
-        match self.destinations.is_denied_alone(&destination.group) {
-            true => Verdict::Later(Trouble {
-                kind: TroubleKind::DeniedHere,
-                ..trouble
-            }),
-            false => Verdict::Later(trouble),
+        let alone = self.destinations.is_denied_alone(&destination.group);
+        if alone == Alone::No {
+            return Verdict::Later(trouble);
         }
+        if alone == Alone::New {
+            tracing::error!(
+                group = destination.group,
+                "only this log group cannot be written to: {}. Its events are dropped, and counted, when \
+                 `denied_wait` is over",
+                trouble.message
+            );
+        }
+        Verdict::Later(Trouble {
+            kind: TroubleKind::DeniedHere,
+            ..trouble
+        })
     }
 }
 

@@ -17,8 +17,9 @@ use meridian_proto::signal::Signal;
 use meridian_runtime::tasks::{self, Task, TaskError};
 
 use super::breaker::Breaker;
+use super::complaints::Complaints;
 use super::metrics::{Counted, Metrics};
-use super::outbox::{Outbox, Queued, Waits};
+use super::outbox::{Outbox, Queued, Waits, Which};
 use super::pace::Pace;
 use super::reading::{Reading, Translated};
 use super::settings::Settings;
@@ -53,8 +54,7 @@ pub struct Courier<S: Sink> {
     read: Option<Task<ReadOutcome<S::Content>>>,
     /// The spool could not be read: not before this.
     read_again: Option<Instant>,
-    /// What was complained of last; cleared when it works again.
-    complaint: Option<String>,
+    complaints: Complaints,
 }
 
 type ReadOutcome<C> = Result<Vec<Translated<C>>, ReadError>;
@@ -104,7 +104,7 @@ impl<S: Sink> Courier<S> {
             reader: context.spool.reader(&name),
             read: None,
             read_again: None,
-            complaint: None,
+            complaints: Complaints::default(),
             sink: Arc::new(sink),
             spool: context.spool,
             ledger: context.ledger,
@@ -118,7 +118,7 @@ impl<S: Sink> Courier<S> {
         let mut listener = self.spool.reader(&self.name);
         let mut is_stopping = false;
         loop {
-            self.pack(is_stopping);
+            self.pack(is_stopping && self.read.is_none() && !self.reading.has_more(&self.reader));
             self.settle();
             let due = self.dispatch();
             self.begin_reading();
@@ -205,10 +205,20 @@ impl<S: Sink> Courier<S> {
         }
     }
 
-    /// Makes requests of what waits. Where nothing else can make room, open ones go as well.
-    fn pack(&mut self, is_stopping: bool) {
+    /// Makes requests of what waits. Where nothing else follows, or can make room, open ones go as
+    /// well.
+    fn pack(&mut self, is_last: bool) {
+        let now = now();
         let is_stuck = self.is_full() && self.on_the_way.is_empty() && !self.outbox.has_queued();
-        self.outbox.pack(now(), is_stopping || is_stuck);
+        // What could not leave anyway waits for more company.
+        let has_room = self.on_the_way.len() < self.settings.requests_at_once;
+        let may_leave = has_room && self.breaker.admit(now).is_ok();
+        let which = match may_leave {
+            _ if is_last || is_stuck => Which::All,
+            true => Which::Late,
+            false => Which::Full,
+        };
+        self.outbox.pack(now, which);
         for item in self.outbox.take_too_large() {
             self.reading.settle(item, Some(DropReason::TooLarge));
         }
@@ -280,7 +290,7 @@ impl<S: Sink> Courier<S> {
 
     fn works_again(&mut self) {
         self.breaker.on_answer();
-        if self.complaint.take().is_some() {
+        if self.complaints.end() {
             tracing::info!(exporter = self.name, "requests are taken again");
         }
     }
@@ -297,17 +307,16 @@ impl<S: Sink> Courier<S> {
             }
             TroubleKind::Unavailable => drop(self.breaker.on_failure(now, trouble.pause)),
             TroubleKind::DeniedHere => drop(self.breaker.on_answer()),
-            TroubleKind::Denied => drop(self.breaker.on_failure(now, Some(DENIED_PAUSE))),
+            TroubleKind::Denied => {
+                let pause = DENIED_PAUSE.min(self.settings.retry_longest);
+                self.breaker.on_failure(now, Some(pause));
+            }
         }
-        // Once, not once per request.
-        if self.complaint.as_ref() != Some(&trouble.message) {
+        if self.complaints.is_to_be_told(trouble.kind, now) {
             match trouble.kind {
-                TroubleKind::Denied | TroubleKind::DeniedHere => {
-                    tracing::error!(exporter = self.name, "{}", trouble.message)
-                }
+                TroubleKind::Denied => tracing::error!(exporter = self.name, "{}", trouble.message),
                 _ => tracing::warn!(exporter = self.name, "{}", trouble.message),
             }
-            self.complaint = Some(trouble.message.clone());
         }
     }
 

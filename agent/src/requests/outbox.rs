@@ -36,6 +36,17 @@ impl<C> Queued<C> {
     }
 }
 
+/// Which requests are made of the pieces that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that are full.
+    Full,
+    /// And those with a piece that has waited long enough.
+    Late,
+    /// And all others.
+    All,
+}
+
 /// How long pieces wait, and requests that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waits {
@@ -90,10 +101,12 @@ impl<C> Outbox<C> {
         self.waiting.push(piece);
     }
 
-    /// Makes requests of what waits: full ones, and those whose time has come, or all.
-    pub fn pack(&mut self, now: Instant, all: bool) {
-        let linger = self.waits.linger;
-        let is_late = |arrived: Option<Instant>| arrived.is_some_and(|arrived| arrived + linger <= now);
+    /// Makes requests of what waits.
+    pub fn pack(&mut self, now: Instant, which: Which) {
+        let (linger, all) = (self.waits.linger, which == Which::All);
+        let is_late = |arrived: Option<Instant>| {
+            which != Which::Full && arrived.is_some_and(|arrived| arrived + linger <= now)
+        };
         let is_enough = self.waiting.len() >= self.pack_from.0 || self.waiting_bytes >= self.pack_from.1;
         if self.waiting.is_empty() || !(all || is_enough || is_late(self.oldest)) {
             return;

@@ -161,7 +161,7 @@ pub struct Trouble {
 }
 
 /// Whose fault a failure is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TroubleKind {
     /// We are too fast.
     Throttled,
@@ -170,11 +170,16 @@ pub enum TroubleKind {
     /// We are not let in: credentials, permissions, something that must be created. People can
     /// mend it, and until then nothing is lost.
     Denied,
-    /// The same, but of this request alone: others are let in.
+    /// The same, but of this request alone: others are let in. The sink tells it itself.
     DeniedHere,
 }
 
 impl TroubleKind {
+    /// Whether people must mend it.
+    pub fn is_denied(self) -> bool {
+        matches!(self, Self::Denied | Self::DeniedHere)
+    }
+
     /// The value of the label `reason`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -4,8 +4,11 @@
 //! What the real aggregator makes of the batches is not proved here; the system tests run it.
 
 mod backend;
+mod child;
+mod cloudwatch_logs;
 mod delivering;
 mod fake;
+mod iam;
 mod misbehaving;
 mod otlp;
 mod process;

@@ -1,28 +1,40 @@
 //! Creates the groups and streams that events need, slowly: an account may create five groups
-//! and fifty streams a second, and a hundred agents start together.
+//! and fifty streams a second, and a hundred agents start together. What an answer means for the
+//! events is not said here.
 
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rand::Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::destinations::Destination;
-use super::{Aws, call};
+use super::{Aws, call, now};
 use crate::requests::aws::{CallError, Fault};
 use crate::requests::client::Answer;
-
-/// Each creation waits a random part of this.
-const JITTER: Duration = Duration::from_millis(1500);
+use crate::requests::sink::Verdict;
 
 /// How, and whether, groups and streams are created.
 #[derive(Debug)]
 pub struct Create {
     is_allowed: bool,
+    /// Each creation waits a random part of this.
+    spread: Duration,
     retention_days: u32,
     /// One at a time.
     turn: Semaphore,
+    done: Mutex<Done>,
+}
+
+#[derive(Debug, Default)]
+struct Done {
+    /// When a stream was last created.
+    streams: HashMap<Destination, Instant>,
+    /// Groups that were created and still lack their retention.
+    without_retention: HashSet<String>,
 }
 
 /// What was asked, and the answer that was no success.
@@ -33,13 +45,17 @@ pub struct NotCreated {
     pub answer: Answer,
 }
 
+type Outcome = Result<Option<NotCreated>, CallError>;
+
 impl Create {
     /// Nothing is asked yet.
-    pub fn new(is_allowed: bool, retention_days: u32) -> Self {
+    pub fn new(is_allowed: bool, spread: Duration, retention_days: u32) -> Self {
         Self {
             is_allowed,
+            spread,
             retention_days,
             turn: Semaphore::new(1),
+            done: Mutex::default(),
         }
     }
 
@@ -49,67 +65,93 @@ impl Create {
     }
 
     /// Creates the stream, and its group if there is none.
-    pub async fn stream(
-        &self,
-        aws: &Aws,
-        destination: &Destination,
-    ) -> Result<Option<NotCreated>, CallError> {
+    pub async fn stream(&self, aws: &Aws, destination: &Destination) -> Outcome {
+        let asked = now();
         let _turn = self.turn.acquire().await;
-        let wait = JITTER.mul_f64(rand::rng().random_range(0.0..1.0));
-        tokio::time::sleep(wait).await;
-        let stream = json!({"logGroupName": destination.group, "logStreamName": destination.stream});
-        let failed = self
-            .ask(aws, "CreateLogStream", &destination.group, &stream)
-            .await?;
-        let is_missing = |failed: &NotCreated| code(&failed.answer) == "ResourceNotFoundException";
-        if !failed.as_ref().is_some_and(is_missing) {
-            return Ok(failed);
-        }
-        let group = json!({"logGroupName": destination.group});
-        if let Some(failed) = self
-            .ask(aws, "CreateLogGroup", &destination.group, &group)
-            .await?
-        {
-            return Ok(Some(failed));
-        }
-        tracing::info!(group = destination.group, "a log group was created");
-        if self.retention_days > 0 {
-            let retention =
-                json!({"logGroupName": destination.group, "retentionInDays": self.retention_days});
-            if let Some(failed) = self
-                .ask(aws, "PutRetentionPolicy", &destination.group, &retention)
-                .await?
-            {
-                tracing::warn!(
-                    group = destination.group,
-                    "the group keeps its events for ever: {}",
-                    Fault::of(&failed.answer)
-                        .map(|fault| fault.code)
-                        .unwrap_or_default()
-                );
-            }
-        }
-        self.ask(aws, "CreateLogStream", &destination.group, &stream)
-            .await
-    }
-
-    /// Something that already exists is no failure.
-    async fn ask(
-        &self,
-        aws: &Aws,
-        action: &'static str,
-        group: &str,
-        body: &serde_json::Value,
-    ) -> Result<Option<NotCreated>, CallError> {
-        let answer = aws.call(call(action, Bytes::from(body.to_string()))).await?;
-        if answer.status.is_success() || code(&answer) == "ResourceAlreadyExistsException" {
+        if self.is_done_since(asked, destination) {
             return Ok(None);
         }
-        Ok(Some(NotCreated {
-            doing: format!("{action} {group}"),
-            answer,
-        }))
+        let wait = self.spread.mul_f64(rand::rng().random_range(0.0..1.0));
+        tokio::time::sleep(wait).await;
+        let mut failed = self.try_stream(aws, destination).await?;
+        if failed.as_ref().is_some_and(is_missing) {
+            failed = self.group(aws, &destination.group).await?;
+            if failed.is_none() {
+                failed = self.try_stream(aws, destination).await?;
+            }
+        }
+        if failed.is_none() {
+            self.done.lock().streams.insert(destination.clone(), now());
+        }
+        Ok(failed)
     }
+
+    /// Whether it was created for another request, while this one waited for its turn.
+    fn is_done_since(&self, asked: Instant, destination: &Destination) -> bool {
+        let done = self.done.lock();
+        done.streams
+            .get(destination)
+            .is_some_and(|created| *created > asked)
+    }
+
+    async fn group(&self, aws: &Aws, group: &str) -> Outcome {
+        let failed = ask(aws, "CreateLogGroup", group, &json!({ "logGroupName": group })).await?;
+        if failed.is_none() {
+            tracing::info!(group, "a log group was created");
+            if self.retention_days > 0 {
+                self.done.lock().without_retention.insert(group.to_owned());
+            }
+        }
+        Ok(failed)
+    }
+
+    async fn try_stream(&self, aws: &Aws, destination: &Destination) -> Outcome {
+        let group = destination.group.as_str();
+        if self.done.lock().without_retention.contains(group) {
+            let failed = self.retention(aws, group).await?;
+            if failed.is_some() {
+                return Ok(failed);
+            }
+        }
+        let stream = json!({ "logGroupName": group, "logStreamName": destination.stream });
+        ask(aws, "CreateLogStream", group, &stream).await
+    }
+
+    /// What may succeed later has to; what will not is told, and the events come before it.
+    async fn retention(&self, aws: &Aws, group: &str) -> Outcome {
+        let retention = json!({ "logGroupName": group, "retentionInDays": self.retention_days });
+        if let Some(failed) = ask(aws, "PutRetentionPolicy", group, &retention).await? {
+            let fault = Fault::of(&failed.answer);
+            match fault.map(|fault| fault.verdict(&failed.doing, &failed.answer)) {
+                Some(Verdict::Later(trouble)) if !trouble.kind.is_denied() => return Ok(Some(failed)),
+                Some(Verdict::Later(trouble)) => {
+                    tracing::error!(group, "the group keeps its events for ever: {}", trouble.message);
+                }
+                Some(Verdict::Refused(message)) => {
+                    tracing::error!(group, "the group keeps its events for ever: {message}");
+                }
+                Some(Verdict::Taken(_)) | None => {}
+            }
+        }
+        self.done.lock().without_retention.remove(group);
+        Ok(None)
+    }
+}
+
+/// Something that already exists is no failure.
+async fn ask(aws: &Aws, action: &'static str, group: &str, body: &Value) -> Outcome {
+    let answer = aws.call(call(action, Bytes::from(body.to_string()))).await?;
+    if answer.status.is_success() || code(&answer) == "ResourceAlreadyExistsException" {
+        return Ok(None);
+    }
+    Ok(Some(NotCreated {
+        doing: format!("{action} {group}"),
+        answer,
+    }))
+}
+
+fn is_missing(failed: &NotCreated) -> bool {
+    code(&failed.answer) == "ResourceNotFoundException"
 }
 
 fn code(answer: &Answer) -> String {

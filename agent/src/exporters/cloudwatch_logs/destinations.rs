@@ -11,10 +11,6 @@ use crate::otlp::view::Attributes;
 
 /// More are not told apart: names come from attributes, and those from anybody.
 const DESTINATIONS_MAX: usize = 10_000;
-/// A group that may not be written to is waited for so long, while others may be written to.
-const DENIED_WAIT: Duration = Duration::from_secs(60);
-/// And then tried this often.
-const DENIED_TRY: Duration = Duration::from_secs(60);
 
 /// A stream of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,6 +26,7 @@ pub struct Destination {
 pub struct Destinations {
     group: Template,
     stream: Template,
+    denied_wait: Duration,
     known: Mutex<Known>,
 }
 
@@ -43,18 +40,33 @@ struct Known {
     taken: Option<Instant>,
 }
 
+/// Whether a group is denied while others are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// Nothing is known of others.
+    No,
+    /// It is, and it is news.
+    New,
+    /// It is, and people know.
+    Told,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Denied {
     since: Instant,
     tried: Instant,
+    /// That it is this group alone was told.
+    is_told: bool,
 }
 
 impl Destinations {
-    /// None yet.
-    pub fn new(group: Template, stream: Template) -> Self {
+    /// None yet. A group that may not be written to, while others may, is waited for so long, and
+    /// tried as often from then on.
+    pub fn new(group: Template, stream: Template, denied_wait: Duration) -> Self {
         Self {
             group,
             stream,
+            denied_wait,
             known: Mutex::default(),
         }
     }
@@ -99,6 +111,7 @@ impl Destinations {
         let new = Denied {
             since: now,
             tried: now,
+            is_told: false,
         };
         known.denied.entry(group.to_owned()).or_insert(new).tried = now;
     }
@@ -112,15 +125,21 @@ impl Destinations {
         };
         let age = now.saturating_duration_since(denied.since);
         let others = known.taken.is_some_and(|taken| taken > denied.since);
-        age >= DENIED_WAIT && others && now.saturating_duration_since(denied.tried) < DENIED_TRY
+        age >= self.denied_wait && others && now.saturating_duration_since(denied.tried) < self.denied_wait
     }
 
-    /// Whether others are taken while this group is denied.
-    pub fn is_denied_alone(&self, group: &str) -> bool {
-        let known = self.known.lock();
-        let Some(denied) = known.denied.get(group) else {
-            return false;
-        };
-        known.taken.is_some_and(|taken| taken > denied.since)
+    /// Whether others are taken while this group is denied, and nobody was told so before.
+    pub fn is_denied_alone(&self, group: &str) -> Alone {
+        let mut known = self.known.lock();
+        let taken = known.taken;
+        match known.denied.get_mut(group) {
+            Some(denied) if taken.is_some_and(|taken| taken > denied.since) => {
+                match std::mem::replace(&mut denied.is_told, true) {
+                    true => Alone::Told,
+                    false => Alone::New,
+                }
+            }
+            _ => Alone::No,
+        }
     }
 }

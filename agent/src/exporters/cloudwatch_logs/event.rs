@@ -13,6 +13,8 @@ use crate::otlp::view::{Attributes, LogRecord, Resource};
 
 /// A text that is too long is cut to this, so that its other members fit beside it.
 const CUT_BYTES: usize = 512 << 10;
+/// Ends a text that is cut and has no member that could say so.
+const CUT_MARK: &str = " [truncated]";
 
 /// How records become texts.
 #[derive(Debug)]
@@ -103,7 +105,9 @@ impl Events {
         }
         if text.len() > self.bytes_max {
             // Also a resource can be that large, or a text of nothing but escapes.
-            text.truncate(text.floor_char_boundary(self.bytes_max));
+            let end = self.bytes_max.saturating_sub(CUT_MARK.len());
+            text.truncate(text.floor_char_boundary(end));
+            text.push_str(CUT_MARK);
         }
         Ok(())
     }

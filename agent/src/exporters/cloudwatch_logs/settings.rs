@@ -1,5 +1,7 @@
 //! The configuration of a CloudWatch Logs exporter. It reads and checks; nothing is asked.
 
+use std::time::Duration;
+
 use meridian_runtime::config::Section;
 
 use super::template::{Rules, Template};
@@ -9,6 +11,8 @@ use crate::requests::aws::AwsSettings;
 /// Calls of PutLogEvents per second and node: the quota of 5,000 per account and region, for a
 /// hundred nodes.
 const RATE: f64 = 50.0;
+const CREATE_SPREAD: Duration = Duration::from_millis(1500);
+const DENIED_WAIT: Duration = Duration::from_secs(60);
 /// What CloudWatch keeps events for, in days.
 const RETENTIONS: [u32; 23] = [
     0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
@@ -35,6 +39,11 @@ pub struct Settings {
     pub log_stream: Template,
     /// `create: true`: groups and streams that do not exist are created.
     pub create: bool,
+    /// `create_spread: 1500ms`: each creation waits a random part of this, and they go one by one.
+    pub create_spread: Duration,
+    /// `denied_wait: 1m`: a group that may not be written to, or created, is waited for so long while
+    /// others are written to; then its events are dropped, and it is tried as often.
+    pub denied_wait: Duration,
     /// `retention_days`: of groups that are created; 0 keeps for ever, as without the key.
     pub retention_days: u32,
     /// `format: json`.
@@ -60,6 +69,8 @@ impl Settings {
             log_group: template(&mut section, "log_group", "/meridian/{cluster}", Rules::Group),
             log_stream: template(&mut section, "log_stream", "{node}", Rules::Stream),
             create: section.optional("create", true),
+            create_spread: section.optional("create_spread", CREATE_SPREAD),
+            denied_wait: section.optional("denied_wait", DENIED_WAIT),
             retention_days: section.optional("retention_days", 0),
             format: section.choice("format", &formats, Format::Json),
             resource_attributes,

@@ -24,7 +24,8 @@ use crate::requests::client::Client;
 
 /// Credentials are renewed so long before they expire.
 const RENEW_AHEAD: Duration = Duration::from_secs(300);
-/// What never expires is looked for again so often: a file may have been replaced.
+/// What never expires is looked for again so often, from the start of the chain: it remembers what
+/// it read, and a file may have been replaced.
 const RENEW_AFTER: Duration = Duration::from_secs(900);
 const SESSION: &str = "meridian-agent";
 
@@ -51,6 +52,7 @@ pub struct Identity {
 
 #[derive(Default)]
 struct Kept {
+    /// The one whose credentials expire.
     provider: Option<SharedCredentialsProvider>,
     credentials: Option<(Credentials, tokio::time::Instant)>,
 }
@@ -80,12 +82,10 @@ impl Identity {
         {
             return Ok(credentials.clone());
         }
-        let provider = match &kept.provider {
-            Some(provider) => provider.clone(),
-            None => {
-                let provider = self.provider().await?;
-                kept.provider.insert(provider).clone()
-            }
+        // Taken out: what has failed is not asked again, as it remembers the files that were not there.
+        let provider = match kept.provider.take() {
+            Some(provider) => provider,
+            None => self.provider().await?,
         };
         let credentials = provider
             .provide_credentials()
@@ -95,6 +95,7 @@ impl Identity {
                 other => CredentialError::Provider(other),
             })?;
         let renew = tokio::time::Instant::now() + renew_after(&credentials);
+        kept.provider = credentials.expiry().map(|_| provider);
         kept.credentials = Some((credentials.clone(), renew));
         Ok(credentials)
     }

@@ -23,27 +23,32 @@ const THROTTLING: [&str; 9] = [
     "LimitExceededException",
     "SlowDown",
 ];
-const DENIED: [&str; 14] = [
+/// We are not known, may not do it, or are not where we believe to be.
+const DENIED: [&str; 17] = [
     "AccessDenied",
     "AccessDeniedException",
     "ExpiredToken",
     "ExpiredTokenException",
     "IncompleteSignature",
     "IncompleteSignatureException",
+    "InvalidAction",
     "InvalidClientTokenId",
     "InvalidSignatureException",
     "MissingAuthenticationToken",
     "MissingAuthenticationTokenException",
     "NotAuthorized",
     "OptInRequired",
+    "RequestExpired",
     "SignatureDoesNotMatch",
+    "UnknownOperationException",
     "UnrecognizedClientException",
 ];
-const UNAVAILABLE: [&str; 8] = [
+const UNAVAILABLE: [&str; 9] = [
     "InternalFailure",
     "InternalServiceFault",
     "InternalServerError",
     "InternalServerException",
+    "OperationAbortedException",
     "RequestTimeout",
     "RequestTimeoutException",
     "ServiceUnavailable",
@@ -113,7 +118,7 @@ impl Fault {
         let status = self.status.as_u16();
         let kind = if THROTTLING.contains(&code) || status == 429 {
             TroubleKind::Throttled
-        } else if DENIED.contains(&code) || status == 401 || (status == 403 && code.is_empty()) {
+        } else if DENIED.contains(&code) || self.is_not_of_aws() {
             TroubleKind::Denied
         } else if UNAVAILABLE.contains(&code) || status >= 500 {
             TroubleKind::Unavailable
@@ -124,7 +129,7 @@ impl Fault {
             TroubleKind::Throttled => format!("{doing} is throttled: {}", self.told()),
             TroubleKind::Unavailable => format!("{doing} fails: {}", self.told()),
             TroubleKind::Denied | TroubleKind::DeniedHere => format!(
-                "{doing} is not permitted: {}. Nothing is dropped; it is tried again when it is",
+                "{doing} is not permitted: {}. It is tried again until it is",
                 self.told()
             ),
         };
@@ -133,6 +138,13 @@ impl Fault {
             message,
             pause: answer.retry_after(),
         })
+    }
+
+    /// Whether something on the way has answered, or another server: AWS gives each error a code.
+    /// Only of a size it can be right without one.
+    fn is_not_of_aws(&self) -> bool {
+        let is_size = self.status == StatusCode::PAYLOAD_TOO_LARGE;
+        self.code.is_empty() && !self.status.is_server_error() && !is_size
     }
 
     fn told(&self) -> String {
@@ -256,6 +268,22 @@ mod tests {
             let answer = answer(status, body, header);
             assert_eq!(kind(&answer), expected, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_of_the_service_costs_no_data() {
+        let denied = Some(TroubleKind::Denied);
+        for (status, body, expected) in [
+            (404, "<html>no such page</html>", denied),
+            (301, "", denied),
+            (404, r#"{"__type":"UnknownOperationException"}"#, denied),
+            (502, "<html>bad gateway</html>", Some(TroubleKind::Unavailable)),
+            (413, "too large", None),
+        ] {
+            assert_eq!(kind(&answer(status, body, None)), expected, "{status} {body}");
+        }
+        let conflict = r#"{"__type":"OperationAbortedException","message":"try again"}"#;
+        assert_eq!(kind(&answer(400, conflict, None)), Some(TroubleKind::Unavailable));
     }
 
     #[test]

@@ -34,7 +34,7 @@ admin: {{ listen: 127.0.0.1:0 }}
 }
 
 /// One HTTP/1.1 exchange on a connection of its own; the answer with its head.
-async fn exchange(address: std::net::SocketAddr, head: &str, body: &[u8]) -> String {
+pub async fn exchange(address: std::net::SocketAddr, head: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.expect("the agent listens");
     let head = format!(
         "{head} HTTP/1.1\r\nhost: agent\r\nconnection: close\r\ncontent-type: application/x-protobuf\r\n\

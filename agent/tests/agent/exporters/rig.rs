@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::fake::Fake;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub struct Rig {
     pub directory: TempDir,
@@ -127,18 +127,11 @@ impl Rig {
 
     /// The sum of a metric's samples with this exporter (or without one) and signal.
     pub fn sum(&self, name: &str, exporter: &str, signal: Signal) -> i64 {
-        let text = metrics::text(&self.registry).expect("text");
-        let belongs = |line: &&str| {
-            line.starts_with(&format!("{name}{{"))
-                && line.contains(&format!("signal=\"{signal}\""))
-                && (!line.contains("exporter=") || line.contains(&format!("exporter=\"{exporter}\"")))
-        };
-        let value = |line: &str| {
-            line.rsplit(' ')
-                .next()
-                .and_then(|value| value.parse::<i64>().ok())
-        };
-        text.lines().filter(belongs).filter_map(value).sum()
+        sum(&self.text(), name, exporter, signal)
+    }
+
+    fn text(&self) -> String {
+        metrics::text(&self.registry).expect("text")
     }
 
     /// How often streams failed for this reason.
@@ -158,12 +151,10 @@ impl Rig {
 
     /// accepted + recovered = delivered + pending + dropped, for every exporter and signal.
     pub fn assert_ledger_balances(&self) {
+        let text = self.text();
         for exporter in &self.names {
             for signal in Signal::ALL {
-                let of = |name: &str| self.sum(&format!("meridian_agent_{name}"), exporter, signal);
-                let came = of("accepted_items_total") + of("recovered_items");
-                let went = of("delivered_items_total") + of("pending_items") + of("dropped_items_total");
-                assert_eq!(came, went, "{exporter} {signal}");
+                assert_balances(&text, exporter, signal);
             }
         }
     }
@@ -171,6 +162,30 @@ impl Rig {
     pub fn delivered_logs(&self, exporter: &str) -> i64 {
         self.sum("meridian_agent_delivered_items_total", exporter, Signal::Logs)
     }
+}
+
+/// The sum of the samples of a metric with this exporter (or without one) and signal, in the text of
+/// `/metrics`.
+pub fn sum(text: &str, name: &str, exporter: &str, signal: Signal) -> i64 {
+    let belongs = |line: &&str| {
+        line.starts_with(&format!("{name}{{"))
+            && line.contains(&format!("signal=\"{signal}\""))
+            && (!line.contains("exporter=") || line.contains(&format!("exporter=\"{exporter}\"")))
+    };
+    let value = |line: &str| {
+        line.rsplit(' ')
+            .next()
+            .and_then(|value| value.parse::<i64>().ok())
+    };
+    text.lines().filter(belongs).filter_map(value).sum()
+}
+
+/// The rule of the ledger, in the text of `/metrics`.
+pub fn assert_balances(text: &str, exporter: &str, signal: Signal) {
+    let of = |name: &str| sum(text, &format!("meridian_agent_{name}"), exporter, signal);
+    let came = of("accepted_items_total") + of("recovered_items");
+    let went = of("delivered_items_total") + of("pending_items") + of("dropped_items_total");
+    assert_eq!(came, went, "{exporter} {signal}");
 }
 
 fn settings(endpoints: &[&Fake]) -> Settings {
