@@ -12,6 +12,7 @@ pub mod otlp;
 pub mod paths;
 pub mod receivers;
 pub mod requests;
+pub mod sampling;
 pub mod spool;
 pub mod stalls;
 pub mod stop;

@@ -4,6 +4,7 @@
 //! - [`check`] says whether a request is OTLP and leaves out the items that cannot be kept.
 //! - [`json_to_protobuf`] turns the JSON encoding into the protobuf one.
 //! - [`view`] hands out spans and log records one by one.
+//! - [`divide`] makes requests of some of a request's items.
 //! - [`RowBuilder`] fills the Arrow columns of `meridian_proto::schema`.
 //!
 //! Requests are never materialised as owned structs. This module does no IO, knows no
@@ -14,6 +15,7 @@
 
 mod check;
 mod descriptors;
+pub mod divide;
 mod json;
 mod rejections;
 mod rows;

@@ -73,6 +73,25 @@ impl<'a> Span<'a> {
         Ok(())
     }
 
+    /// Whether it failed: its status says so, or it is a server's that says nothing and has
+    /// answered with a status of 500 or above.
+    pub fn is_error(&self) -> bool {
+        const UNSET: i32 = 0;
+        const ERROR: i32 = 2;
+        const SERVER: i32 = 2;
+        let answered = || {
+            let keys = ["http.response.status_code", "http.status_code"];
+            keys.iter().find_map(|key| match self.attributes.get(key)? {
+                AnyValue::Int(status) => Some(*status),
+                _ => None,
+            })
+        };
+        self.status_code == ERROR
+            || (self.status_code == UNSET
+                && self.kind == SERVER
+                && answered().is_some_and(|status| status >= 500))
+    }
+
     fn reset(&mut self) {
         let mut lists = std::mem::take(self);
         lists.attributes.clear();
