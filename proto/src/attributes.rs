@@ -80,6 +80,13 @@ pub fn push_base64(out: &mut String, bytes: &[u8]) {
 pub fn push_json_string(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
+    // Most texts need no escape, which is quicker to see of all bytes than of one after the other.
+    let is_plain = !text.bytes().fold(false, |found, byte| found | needs_escape(byte));
+    if is_plain {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     while let Some(at) = rest.bytes().position(needs_escape) {
         // What needs an escape is ASCII, so both ends are between characters.
         let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
