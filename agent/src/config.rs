@@ -14,13 +14,14 @@ use meridian_runtime::units::ByteSize;
 
 use crate::exporters::cloudwatch_logs::CloudwatchLogs;
 use crate::exporters::otlp::Otlp;
-use crate::exporters::{aggregator, cloudwatch_logs, otlp};
+use crate::exporters::xray::Xray;
+use crate::exporters::{aggregator, aws_otlp, cloudwatch_logs, otlp, xray};
 use crate::receivers::otlp::OtlpConfig;
 use crate::requests::sink::Sink;
 use crate::spool::{SpoolConfig, WhenFull};
 
 /// The types of exporters that this release has.
-const EXPORTER_TYPES: [&str; 3] = ["aggregator", "cloudwatch_logs", "otlp"];
+const EXPORTER_TYPES: [&str; 4] = ["aggregator", "cloudwatch_logs", "otlp", "xray"];
 
 /// A configuration without faults.
 #[derive(Debug, Clone)]
@@ -57,18 +58,28 @@ pub struct Exporter {
 pub enum ExporterKind {
     /// To a Meridian aggregator.
     Aggregator(aggregator::Settings),
+    /// To the OTLP endpoint of an AWS service.
+    AwsOtlp(Box<aws_otlp::Settings>),
     /// To CloudWatch Logs.
     CloudwatchLogs(Box<cloudwatch_logs::Settings>),
     /// To any OTLP backend.
     Otlp(Box<otlp::Settings>),
+    /// To X-Ray.
+    Xray(Box<xray::Settings>),
 }
 
 impl ExporterKind {
     /// Reads the section of an exporter of this type.
-    fn read(kind: &str, section: Section<'_>) -> Self {
+    fn read(kind: &str, mut section: Section<'_>) -> Self {
+        if let Some(signal) = aws_signal(kind)
+            && section.choice("protocol", &aws_otlp::PROTOCOLS, false)
+        {
+            return Self::AwsOtlp(Box::new(aws_otlp::Settings::read(signal, section)));
+        }
         match kind {
             "cloudwatch_logs" => Self::CloudwatchLogs(Box::new(cloudwatch_logs::Settings::read(section))),
             "otlp" => Self::Otlp(Box::new(otlp::Settings::read(section))),
+            "xray" => Self::Xray(Box::new(xray::Settings::read(section))),
             _ => Self::Aggregator(aggregator::Settings::read(section)),
         }
     }
@@ -77,9 +88,20 @@ impl ExporterKind {
     pub fn signals(&self) -> &'static [Signal] {
         match self {
             Self::Aggregator(_) => &Signal::ALL,
+            Self::AwsOtlp(settings) => settings.signals(),
             Self::CloudwatchLogs(_) => CloudwatchLogs::SIGNALS,
             Self::Otlp(_) => Otlp::SIGNALS,
+            Self::Xray(_) => Xray::SIGNALS,
         }
+    }
+}
+
+/// What the AWS service of this exporter takes, if the service has an OTLP endpoint as well.
+fn aws_signal(kind: &str) -> Option<Signal> {
+    match kind {
+        "cloudwatch_logs" => Some(Signal::Logs),
+        "xray" => Some(Signal::Spans),
+        _ => None,
     }
 }
 
@@ -261,7 +283,7 @@ shutdown_timeout: 25
         agent.yaml:4:1: recievers: is not a key that is known here; did you mean receivers?
         agent.yaml:5:31: spool.max_bytes: "4GB" is a size in decimal units; write it in binary ones, like 256MiB or 4GiB
         agent.yaml:5:47: spool.when_full: "panic" is not one of refuse, drop_oldest
-        agent.yaml:7:3: exporters.kinesis: is of type "kinesis", which this release does not have; the types are: aggregator, cloudwatch_logs, otlp
+        agent.yaml:7:3: exporters.kinesis: is of type "kinesis", which this release does not have; the types are: aggregator, cloudwatch_logs, otlp, xray
         agent.yaml:8:3: exporters.aggregator.endpoint: is required
         agent.yaml:8:31: exporters.aggregator.window_bytes: must hold a batch: make it at least batch_bytes
         agent.yaml:9:3: exporters.aggregator/: is not a name; write it like aggregator or aggregator/second

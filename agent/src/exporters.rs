@@ -3,6 +3,7 @@
 //! Exporters never import each other: they meet in the spool and nowhere else.
 
 pub mod aggregator;
+pub mod aws_otlp;
 pub mod cloudwatch_logs;
 pub mod otlp;
 pub mod xray;

@@ -5,17 +5,24 @@
 //! - [`sink`] is what an exporter says of its other side; [`courier`] does the rest.
 //! - [`packer`] puts pieces into requests; [`books`] knows what is settled.
 //! - [`pace`] and [`breaker`] say when a request may leave.
-//! - [`client`] is HTTP, and [`aws`] what AWS wants of it.
+//! - [`explain`] tells what would be sent.
+//! - [`notices`] are what is said of data that is no good.
+//! - [`client`] is HTTP, [`compression`] of its bodies, [`aws`] what AWS wants of it, and [`answer`]
+//!   what OTLP answers.
 //!
 //! No exporter is known here.
 
+pub mod answer;
 pub mod aws;
 pub mod books;
 pub mod breaker;
 pub mod client;
 pub mod complaints;
+pub mod compression;
 pub mod courier;
+pub mod explain;
 pub mod metrics;
+pub mod notices;
 pub mod outbox;
 pub mod pace;
 pub mod packer;

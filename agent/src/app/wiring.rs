@@ -16,8 +16,10 @@ use meridian_runtime::units::ByteSize;
 use super::{Addresses, Agent, Exporter, Surroundings};
 use crate::config::{Config, ExporterKind};
 use crate::exporters::aggregator::{self, Aggregator};
+use crate::exporters::aws_otlp::AwsOtlp;
 use crate::exporters::cloudwatch_logs::CloudwatchLogs;
 use crate::exporters::otlp::Otlp;
+use crate::exporters::xray::Xray;
 use crate::ledger::{self, Ledger};
 use crate::otlp::Origin;
 use crate::receivers::otlp::OtlpReceiver;
@@ -165,11 +167,19 @@ fn build_exporters(
                     })
                 })
             }
+            ExporterKind::AwsOtlp(settings) => {
+                let sink = AwsOtlp::new(settings, &context.origin, context.clock.clone())?;
+                courier(&name, sink, settings.requests, requests)
+            }
             ExporterKind::CloudwatchLogs(settings) => {
                 let sink = CloudwatchLogs::new(settings, &context.origin, context.clock.clone())?;
                 courier(&name, sink, settings.requests, requests)
             }
             ExporterKind::Otlp(settings) => courier(&name, Otlp::new(settings)?, settings.requests, requests),
+            ExporterKind::Xray(settings) => {
+                let sink = Xray::new(settings, context.clock.clone())?;
+                courier(&name, sink, settings.requests, requests)
+            }
         };
         Ok((name, built))
     };

@@ -176,6 +176,23 @@ impl Sink for CloudwatchLogs {
         }
     }
 
+    fn show(&self, request: &Sent<Event>) -> String {
+        let destination = self.destinations.get(request.key);
+        let (group, stream) = destination
+            .as_ref()
+            .map_or(("", ""), |to| (&to.group, &to.stream));
+        let mut text = format!(
+            "PutLogEvents: group {group}, stream {stream}, events {}\n",
+            request.pieces.len()
+        );
+        for piece in &request.pieces {
+            let event = &piece.content.content;
+            let message: String = serde_json::from_str(&event.message).unwrap_or_default();
+            text.push_str(&format!("{} {message}\n", event.timestamp));
+        }
+        text
+    }
+
     async fn send(&self, request: &Sent<Event>) -> Verdict {
         let Some(destination) = self.destinations.get(request.key) else {
             return Verdict::Refused("it belongs to no log stream".to_owned());

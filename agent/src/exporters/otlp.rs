@@ -1,10 +1,8 @@
 //! OTLP to any backend, over gRPC or HTTP: requests as they were received, joined, compressed
 //! and passed on. Encoded protobuf messages that stand one after the other are one message with
-//! the fields of all, so nothing is decoded. Which requests there are and when they leave is
+//! the fields of all, so nothing is decoded, unless spans are sampled. Which requests there are and when they leave is
 //! [`crate::requests`]' business.
 
-mod answer;
-mod encoding;
 mod settings;
 
 use std::io;
@@ -17,13 +15,18 @@ use http_body_util::Full;
 use meridian_proto::signal::Signal;
 use meridian_runtime::tasks::{self, TaskError};
 
+use crate::ledger::DropReason;
+use crate::otlp::Malformed;
+use crate::otlp::divide::{Choice, DivideLimits, Item, divide};
 use crate::paths;
+use crate::requests::answer::{self, Said};
 use crate::requests::client::{Answer, Client, ClientError, Version};
+pub use crate::requests::compression::Compression;
+use crate::requests::explain;
 use crate::requests::packer::Limits;
-use crate::requests::sink::{Fate, Pieces, Place, Sent, Sink, Trouble, TroubleKind, Verdict};
+use crate::requests::sink::{Pieces, Place, Sent, Sink, Trouble, TroubleKind, Verdict};
+use crate::sampling::Sampler;
 use crate::spool::Record;
-use answer::Said;
-pub use encoding::Compression;
 pub use settings::{Protocol, Settings};
 
 /// Records of one request.
@@ -55,6 +58,7 @@ pub struct Otlp {
     compression: Compression,
     headers: Arc<Vec<(HeaderName, HeaderValue)>>,
     limits: Limits,
+    sampler: Sampler,
 }
 
 impl Otlp {
@@ -79,7 +83,27 @@ impl Otlp {
                 span_nanos: u64::MAX,
                 is_ordered: false,
             },
+            sampler: Sampler::new(settings.sampling),
         })
+    }
+
+    /// Spans that the sampler keeps, as a request of their own.
+    fn sample(&self, record: &Record, place: Place, pieces: &mut Pieces<Bytes>) -> Result<(), Malformed> {
+        let mut left_out = Vec::new();
+        let choose = |item: &Item<'_>| {
+            let choice = self.sampler.choose(item)?;
+            if choice == Choice::Leave {
+                left_out.push(item.index);
+            }
+            Ok(choice)
+        };
+        divide(record.signal, &record.body, &DivideLimits::NONE, choose, |kept| {
+            let body = kept.body.map_or_else(|| record.body.clone(), Bytes::from);
+            pieces.push_some(kept.first, kept.items, place, body.len(), body);
+        })?;
+        let left_out = left_out.into_iter();
+        left_out.for_each(|index| pieces.drop_item(index, DropReason::Sampled));
+        Ok(())
     }
 
     async fn ask(&self, request: &Sent<Bytes>) -> Result<Answer, SendError> {
@@ -141,7 +165,21 @@ impl Sink for Otlp {
             affinity: None,
             time: record.received_unix_nanos,
         };
-        pieces.push_all(record.items, place, record.body.len(), record.body.clone());
+        if record.signal != Signal::Spans || !self.sampler.is_on() {
+            pieces.push_all(record.items, place, record.body.len(), record.body.clone());
+        } else if let Err(error) = self.sample(record, place, pieces) {
+            tracing::error!(seq = record.seq, %error, "a record of the spool is no trace request");
+            pieces.drop_all(record.items, DropReason::Corrupt);
+        }
+    }
+
+    fn show(&self, request: &Sent<Bytes>) -> String {
+        let signal = signal_of(request.key);
+        let path = match self.protocol {
+            Protocol::Grpc => paths::grpc(signal),
+            Protocol::Http => paths::http(signal),
+        };
+        explain::otlp(path, signal, request)
     }
 
     async fn send(&self, request: &Sent<Bytes>) -> Verdict {
@@ -165,27 +203,10 @@ impl Sink for Otlp {
                 if rejected > 0 {
                     tracing::debug!(rejected, message, "the backend has rejected items");
                 }
-                Verdict::Taken(rejections(request, rejected))
+                Verdict::Taken(answer::rejections(request, rejected))
             }
         }
     }
-}
-
-/// A backend says how many items it rejects, not which: they are counted among the first.
-fn rejections(request: &Sent<Bytes>, rejected: u64) -> Vec<(usize, Fate)> {
-    let mut left = rejected;
-    let mut fates = Vec::new();
-    for (index, piece) in request.pieces.iter().enumerate() {
-        let of_piece = u32::try_from(left)
-            .unwrap_or(u32::MAX)
-            .min(piece.content.item.count);
-        if of_piece == 0 {
-            break;
-        }
-        left -= u64::from(of_piece);
-        fates.push((index, Fate::Rejected(of_piece)));
-    }
-    fates
 }
 
 fn signal_of(key: u64) -> Signal {

@@ -21,7 +21,7 @@ use meridian_runtime::config::{HttpUrl, Section};
 
 use super::client::{Answer, Client, ClientError, Version};
 pub use credentials::{CredentialError, Identity};
-pub use fault::{Fault, verdict_of_silence};
+pub use fault::{Fault, is_passing, verdict_of_silence};
 
 /// Which service, where, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -96,7 +96,7 @@ impl<S: Sink> Courier<S> {
         };
         Self {
             counted: context.metrics.of(&name),
-            reading: Reading::new(S::SIGNALS, cursors),
+            reading: Reading::new(sink.signals(), cursors),
             outbox: Outbox::new(sink.limits(), waits),
             pace: Pace::new(settings.rate, now()),
             breaker: Breaker::new(RETRY_FIRST, settings.retry_longest),

@@ -63,9 +63,10 @@ pub struct Outbox<C> {
     waits: Waits,
     waiting: Vec<Piece<Part<C>>>,
     waiting_bytes: usize,
+    waiting_weight: usize,
     /// When the piece that waits longest came.
     oldest: Option<Instant>,
-    /// Packing begins with so many pieces or bytes.
+    /// Packing begins with pieces of such a weight, or so many bytes.
     pack_from: (usize, usize),
     queued: VecDeque<Queued<C>>,
     too_large: Vec<ItemId>,
@@ -79,6 +80,7 @@ impl<C> Outbox<C> {
             waits,
             waiting: Vec::new(),
             waiting_bytes: 0,
+            waiting_weight: 0,
             oldest: None,
             pack_from: (limits.pieces, limits.bytes),
             queued: VecDeque::new(),
@@ -97,6 +99,7 @@ impl<C> Outbox<C> {
     fn wait(&mut self, piece: Piece<Part<C>>) {
         let bytes = piece.bytes.saturating_add(self.limits.piece_overhead);
         self.waiting_bytes = self.waiting_bytes.saturating_add(bytes);
+        self.waiting_weight = self.waiting_weight.saturating_add(piece.weight);
         self.oldest = [self.oldest, piece.content.arrived].into_iter().flatten().min();
         self.waiting.push(piece);
     }
@@ -107,12 +110,13 @@ impl<C> Outbox<C> {
         let is_late = |arrived: Option<Instant>| {
             which != Which::Full && arrived.is_some_and(|arrived| arrived + linger <= now)
         };
-        let is_enough = self.waiting.len() >= self.pack_from.0 || self.waiting_bytes >= self.pack_from.1;
+        let is_enough = self.waiting_weight >= self.pack_from.0 || self.waiting_bytes >= self.pack_from.1;
         if self.waiting.is_empty() || !(all || is_enough || is_late(self.oldest)) {
             return;
         }
         let packed = pack(std::mem::take(&mut self.waiting), &self.limits);
         self.waiting_bytes = 0;
+        self.waiting_weight = 0;
         self.oldest = None;
         self.too_large
             .extend(packed.too_large.iter().map(|piece| piece.content.item));
@@ -126,7 +130,7 @@ impl<C> Outbox<C> {
         }
         // What is left over many keys is not packed again for each new piece.
         self.pack_from = (
-            self.limits.pieces.max(self.waiting.len().saturating_mul(2)),
+            self.limits.pieces.max(self.waiting_weight.saturating_mul(2)),
             self.limits.bytes.max(self.waiting_bytes.saturating_mul(2)),
         );
     }

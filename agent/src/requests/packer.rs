@@ -13,7 +13,7 @@ const BINS_TRIED: usize = 8;
 /// What a request of a sink may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Pieces in it.
+    /// Pieces in it, each by its weight.
     pub pieces: usize,
     /// Its bytes: `request_overhead`, and of each piece its bytes and `piece_overhead`.
     pub bytes: usize,
@@ -39,6 +39,8 @@ pub struct Piece<T> {
     pub affinity: Option<u128>,
     /// In nanoseconds since the epoch.
     pub time: u64,
+    /// For how many it counts among a request's pieces.
+    pub weight: usize,
     /// Its size as the sink counts it.
     pub bytes: usize,
     /// What it is.
@@ -72,7 +74,7 @@ impl Limits {
 
     /// Whether a piece may be sent.
     pub fn admits<T>(&self, piece: &Piece<T>) -> bool {
-        self.pieces > 0 && piece.bytes <= self.piece_bytes
+        piece.weight <= self.pieces && piece.bytes <= self.piece_bytes
     }
 }
 
@@ -136,7 +138,7 @@ impl Size {
     fn of<T>(pieces: &[Piece<T>], limits: &Limits) -> Self {
         pieces.iter().fold(Self::NONE, |size, piece| {
             size.and(Self {
-                pieces: 1,
+                pieces: piece.weight,
                 bytes: limits.cost(piece),
                 earliest: piece.time,
                 latest: piece.time,
@@ -248,14 +250,21 @@ mod tests {
     }
 
     fn pieces() -> impl Strategy<Value = Vec<Piece<usize>>> {
-        let piece = (0..3_u64, prop::option::of(0..6_u128), 0..1000_u64, 0..320_usize);
+        let piece = (
+            0..3_u64,
+            prop::option::of(0..6_u128),
+            0..1000_u64,
+            1..4_usize,
+            0..320_usize,
+        );
         prop::collection::vec(piece, 0..120).prop_map(|pieces| {
             let numbered = pieces.into_iter().enumerate();
             numbered
-                .map(|(content, (key, affinity, time, bytes))| Piece {
+                .map(|(content, (key, affinity, time, weight, bytes))| Piece {
                     key,
                     affinity,
                     time,
+                    weight,
                     bytes,
                     content,
                 })
@@ -265,7 +274,8 @@ mod tests {
 
     fn check(request: &Request<usize>, limits: &Limits) {
         let pieces = &request.pieces;
-        assert!(!pieces.is_empty() && pieces.len() <= limits.pieces);
+        let weight: usize = pieces.iter().map(|piece| piece.weight).sum();
+        assert!(!pieces.is_empty() && weight <= limits.pieces);
         let bytes: usize = pieces
             .iter()
             .map(|piece| piece.bytes + limits.piece_overhead)
@@ -313,7 +323,7 @@ mod tests {
             let bytes: usize = sizes.iter().sum();
             let fewest = bytes.div_ceil(limits.bytes).max(sizes.len().div_ceil(limits.pieces));
             let pieces = sizes.into_iter().enumerate();
-            let pieces = pieces.map(|(at, bytes)| Piece { key: 0, affinity: None, time: at as u64, bytes, content: () });
+            let pieces = pieces.map(|(at, bytes)| Piece { key: 0, affinity: None, time: at as u64, weight: 1, bytes, content: () });
             let packed = pack(pieces.collect(), &limits);
             // What a piece of 40 may leave free of 1000 bytes is 4 %.
             let allowed = fewest + (fewest * 42).div_ceil(1000);
@@ -338,6 +348,7 @@ mod tests {
             key: 0,
             affinity: Some(u128::from(at % 20)),
             time: at,
+            weight: 1,
             bytes: 1000,
             content: at,
         });

@@ -20,6 +20,11 @@ pub trait Sink: Send + Sync + 'static {
     /// What it takes; of other signals nothing is read, nor kept for it.
     const SIGNALS: &'static [Signal];
 
+    /// What this one takes, if it is less.
+    fn signals(&self) -> &'static [Signal] {
+        Self::SIGNALS
+    }
+
     /// Where requests are sent, for people.
     fn endpoint(&self) -> &str;
 
@@ -28,6 +33,9 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Makes pieces of a record's items. Called where blocking is allowed.
     fn translate(&self, record: &Record, pieces: &mut Pieces<Self::Content>);
+
+    /// A request in words, for people who ask what would be sent.
+    fn show(&self, request: &Sent<Self::Content>) -> String;
 
     /// Sends a request once and says what became of it.
     fn send(&self, request: &Sent<Self::Content>) -> impl Future<Output = Verdict> + Send;
@@ -82,17 +90,23 @@ impl<C> Pieces<C> {
 
     /// A piece of the record's item `index`; an item may have several.
     pub fn push(&mut self, index: u32, place: Place, bytes: usize, content: C) {
-        self.push_items(index, 1, place, bytes, content);
+        self.push_piece(self.item(index, 1), 1, place, bytes, content);
     }
 
-    /// One piece of all of the record's items.
+    /// One piece of all of the record's items, which counts as one.
     pub fn push_all(&mut self, items: u32, place: Place, bytes: usize, content: C) {
-        self.push_items(0, items, place, bytes, content);
+        self.push_piece(self.item(0, items), 1, place, bytes, content);
     }
 
-    fn push_items(&mut self, index: u32, count: u32, place: Place, bytes: usize, content: C) {
-        let item = self.item(index, count);
+    /// One piece of `count` of the record's items, the first of which is `index`. It counts for
+    /// as many against [`Limits::pieces`].
+    pub fn push_some(&mut self, index: u32, count: u32, place: Place, bytes: usize, content: C) {
+        self.push_piece(self.item(index, count), count as usize, place, bytes, content);
+    }
+
+    fn push_piece(&mut self, item: ItemId, weight: usize, place: Place, bytes: usize, content: C) {
         self.pieces.push(Piece {
+            weight,
             key: place.key,
             affinity: place.affinity,
             time: place.time,
@@ -105,9 +119,15 @@ impl<C> Pieces<C> {
         });
     }
 
-    /// The record's item `index` will not be sent.
+    /// The record's item `index`, of which there are no pieces, will not be sent.
     pub fn drop_item(&mut self, index: u32, reason: DropReason) {
-        self.drops.push((self.item(index, 1), reason));
+        match self.drops.last_mut() {
+            // Sampling leaves out many in a row.
+            Some((last, same)) if *same == reason && last.index.checked_add(last.count) == Some(index) => {
+                last.count += 1;
+            }
+            _ => self.drops.push((self.item(index, 1), reason)),
+        }
     }
 
     /// None of the record's items will be sent.

@@ -3,6 +3,7 @@
 //!
 //! What the real aggregator makes of the batches is not proved here; the system tests run it.
 
+mod aws_otlp;
 mod backend;
 mod child;
 mod cloudwatch_logs;
@@ -13,3 +14,5 @@ mod misbehaving;
 mod otlp;
 mod process;
 mod rig;
+mod spans;
+mod xray;

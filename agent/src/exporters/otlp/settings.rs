@@ -4,8 +4,9 @@ use http::{HeaderName, HeaderValue};
 use meridian_runtime::config::{HttpUrl, Section};
 use meridian_runtime::units::ByteSize;
 
-use super::encoding::Compression;
+use crate::requests::compression::Compression;
 use crate::requests::settings::Settings as Requests;
+use crate::sampling::Sampling;
 
 /// Requests per second: a backend of one's own has no quota that is known here.
 const RATE: f64 = 1000.0;
@@ -33,6 +34,8 @@ pub struct Settings {
     /// `request_bytes: 2MiB`: of the records that go together, not compressed. Backends refuse
     /// requests above 4 MiB as a rule; a record that is larger by itself goes alone.
     pub request_bytes: usize,
+    /// `sampling`: of spans.
+    pub sampling: Sampling,
     /// How requests are sent.
     pub requests: Requests,
 }
@@ -56,6 +59,7 @@ impl Settings {
             compression: section.choice("compression", &compressions, Compression::Gzip),
             headers: headers(&mut section),
             request_bytes: section.optional("request_bytes", ByteSize(2 << 20)).as_usize(),
+            sampling: Sampling::read(&mut section),
             requests: Requests::read(&mut section, default),
         };
         if settings.request_bytes == 0 {

@@ -52,6 +52,8 @@ pub struct Item<'s, 'a> {
     pub place: u32,
     /// The span.
     pub span: &'s Span<'a>,
+    /// Its `tracestate`, with what sampling says in it.
+    pub trace_state: &'s str,
     /// What produced it.
     pub scope: &'s Scope<'a>,
     /// Where it comes from.

@@ -40,6 +40,8 @@ pub struct Document<'d> {
     pub item: u32,
     /// The trace that it belongs to.
     pub trace_id: u128,
+    /// Its id, by which X-Ray speaks of it.
+    pub id: [u8; 8],
     /// When the span began.
     pub time_unix_nanos: u64,
     /// The document.
@@ -230,6 +232,7 @@ impl<'d> Draft<'d> {
         (self.each)(Mapped::Document(Document {
             item: self.head.item,
             trace_id: u128::from_be_bytes(trace_id),
+            id: self.head.id,
             time_unix_nanos: self.head.start_unix_nanos,
             json: self.out,
             is_trimmed,

@@ -13,6 +13,7 @@ use super::resource::ResourceParts;
 use super::settings::Mapping;
 use crate::otlp::Malformed;
 use crate::otlp::view::{Span, resource_groups};
+use crate::sampling::Sampler;
 
 /// What became of a span: one or more documents, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,11 @@ pub enum Mapped<'d> {
         item: u32,
         /// Why.
         reason: Unmappable,
+    },
+    /// Sampling leaves it out.
+    Sampled {
+        /// Its place in the request body.
+        item: u32,
     },
 }
 
@@ -60,16 +66,23 @@ impl fmt::Display for Unmappable {
 #[derive(Debug)]
 pub struct Mapper {
     settings: Mapping,
+    sampler: Sampler,
     json: String,
 }
 
 impl Mapper {
-    /// A mapper with this configuration.
+    /// A mapper with this configuration, of all spans.
     pub fn new(settings: Mapping) -> Self {
         Self {
             settings,
+            sampler: Sampler::default(),
             json: String::new(),
         }
+    }
+
+    /// The same of the spans that the sampler keeps.
+    pub fn sampled(self, sampler: Sampler) -> Self {
+        Self { sampler, ..self }
     }
 
     /// Hands out the documents of an accepted request, in the order of its spans, and says how many
@@ -87,17 +100,26 @@ impl Mapper {
                 let scope = scopes.scope()?;
                 for fields in scopes.items() {
                     span.read(fields?)?;
+                    let item = place;
+                    place = place.saturating_add(1);
+                    let Some(trace_state) = self.sampler.keep(&span) else {
+                        each(Mapped::Sampled { item });
+                        continue;
+                    };
                     let item = Item {
-                        place,
+                        place: item,
                         span: &span,
+                        trace_state: &trace_state,
                         scope: &scope,
                         resource: &resource,
                         settings: &self.settings,
                     };
                     if let Err(reason) = map(&item, &mut self.json, &mut each)? {
-                        each(Mapped::Dropped { item: place, reason });
+                        each(Mapped::Dropped {
+                            item: item.place,
+                            reason,
+                        });
                     }
-                    place = place.saturating_add(1);
                 }
             }
         }

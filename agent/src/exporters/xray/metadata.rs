@@ -119,7 +119,7 @@ fn of_span(draft: &mut Draft<'_>, item: &Item<'_, '_>, extras: &Extras<'_, '_>) 
         ("otel.status_description", status),
         ("otel.scope.name", item.scope.name),
         ("otel.scope.version", item.scope.version),
-        ("w3c.tracestate", span.trace_state),
+        ("w3c.tracestate", item.trace_state),
     ];
     for (key, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
         draft.entry("", key, &Content::Text(text))?;

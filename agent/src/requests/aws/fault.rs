@@ -155,6 +155,12 @@ impl Fault {
     }
 }
 
+/// Whether an item's error is about our pace or AWS itself, and not about the item.
+pub fn is_passing(code: &str) -> bool {
+    let code = bare(code);
+    THROTTLING.contains(&code) || UNAVAILABLE.contains(&code)
+}
+
 /// What no answer at all means for the request.
 pub fn verdict_of_silence(doing: &str, error: &CallError) -> Verdict {
     let kind = match error {

@@ -69,7 +69,12 @@ impl Child {
 
     /// Sends an export request of logs, which must be accepted.
     pub async fn send_logs(&self, body: &[u8]) {
-        let answer = exchange(self.http, "POST /v1/logs", body).await;
+        self.send("/v1/logs", body).await;
+    }
+
+    /// Sends an export request to a path, which must be accepted.
+    pub async fn send(&self, path: &str, body: &[u8]) {
+        let answer = exchange(self.http, &format!("POST {path}"), body).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 

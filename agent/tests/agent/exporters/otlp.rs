@@ -7,6 +7,7 @@ use meridian_agent::exporters::otlp::{Compression, Otlp, Protocol, Settings};
 use meridian_agent::requests::courier::{Context, Courier};
 use meridian_agent::requests::metrics::Metrics;
 use meridian_agent::requests::settings::Settings as Requests;
+use meridian_agent::sampling::Sampling;
 use meridian_proto::signal::Signal;
 use meridian_runtime::config::{FromConfig, HttpUrl};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -33,6 +34,7 @@ fn courier_at(rate: f64, rig: &Rig, backend: &Backend) -> Courier<Otlp> {
         compression: Compression::Zstd,
         headers: Vec::new(),
         request_bytes: 2000,
+        sampling: Sampling::default(),
         requests,
     };
     let context = Context {

@@ -213,6 +213,7 @@ proptest! {
                     seen.insert(item);
                     run.push(reason.to_string());
                 }
+                Mapped::Sampled { item } => panic!("{item}"),
             });
             let count = count.expect("sound");
             prop_assert_eq!(seen.len(), usize::try_from(count).expect("fits"));

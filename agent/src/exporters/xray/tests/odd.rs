@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{attributes, document, documents_of, request, span};
 use crate::exporters::xray::{Mapped, Mapper, Mapping, Unmappable};
+use crate::sampling::{Sampler, Sampling};
 
 fn local_root(kind: i32, more: &Value) -> Vec<Value> {
     let resource = json!({"service.name": "shop", "cloud.provider": "gcp"});
@@ -147,6 +148,7 @@ fn a_span_that_cannot_be_mapped_says_why_and_harms_no_other() {
     let count = Mapper::new(Mapping::default()).documents(&body, |mapped| match mapped {
         Mapped::Document(document) => seen.push((document.item, None, document.trace_id >> 96)),
         Mapped::Dropped { item, reason } => seen.push((item, Some(reason), 0)),
+        Mapped::Sampled { item } => panic!("{item}"),
     });
     assert_eq!(count, Ok(3));
     let expected = [
@@ -175,4 +177,45 @@ fn times_have_all_their_digits() {
     assert_eq!(mapped, Ok(1));
     let times = "\"start_time\":1480615200.010000001,\"end_time\":1480615200.090000000";
     assert!(found.contains(times), "{found}");
+}
+
+#[test]
+fn what_sampling_leaves_out_is_named_and_what_it_keeps_says_so() {
+    let states = [
+        "ot=rv:80000000000000",
+        "ot=rv:7fffffffffffff",
+        "a=b,ot=rv:f0000000000000;th:c",
+    ];
+    let spans = states.map(|state| span(&json!({}), &json!({ "traceState": state })));
+    let failed = span(
+        &json!({}),
+        &json!({"traceState": states[1], "status": {"code": 2}}),
+    );
+    let body = request(&json!({}), &[&spans[..], &[failed]].concat());
+    let sampler = Sampler::new(Sampling {
+        ratio: 0.5,
+        keep_errors: true,
+    });
+    let mut seen = Vec::new();
+    let count = Mapper::new(Mapping::default())
+        .sampled(sampler)
+        .documents(&body, |mapped| match mapped {
+            Mapped::Document(document) => {
+                let document: Value = serde_json::from_str(document.json).expect("JSON");
+                let state = document["metadata"]["default"]["w3c.tracestate"].as_str();
+                seen.push(state.expect("a tracestate").to_owned());
+            }
+            Mapped::Sampled { item } => seen.push(format!("left out: {item}")),
+            Mapped::Dropped { item, reason } => panic!("{item} {reason}"),
+        });
+    assert_eq!(count, Ok(4));
+    assert_eq!(
+        seen,
+        [
+            "ot=th:8;rv:80000000000000",
+            "left out: 1",
+            "ot=th:c;rv:f0000000000000,a=b",
+            "ot=rv:7fffffffffffff"
+        ]
+    );
 }

@@ -1,4 +1,4 @@
-//! What a backend's answer means for a request: taken, taken in part, later, or never.
+//! What the answer of an OTLP backend means for a request: taken, taken in part, later, or never.
 //!
 //! Source: OTLP specification 1.x, "Failures" of OTLP/gRPC and OTLP/HTTP; google.rpc.Status and
 //! RetryInfo for the pause of gRPC.
@@ -9,9 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use http::{HeaderMap, StatusCode};
 
+use super::client::Answer;
+use super::sink::{Fate, Sent, Trouble, TroubleKind, Verdict};
 use crate::otlp::wire::{Fields, Malformed};
-use crate::requests::client::Answer;
-use crate::requests::sink::{Trouble, TroubleKind, Verdict};
 
 /// Of a message so much is told.
 const MESSAGE_CHARS_MAX: usize = 300;
@@ -85,6 +85,24 @@ pub fn of_grpc(answer: &Answer) -> Said {
         _ => return Said::Not(Verdict::Refused(format!("the backend refuses it: {told}"))),
     };
     later(kind, &told, pause)
+}
+
+/// What becomes of a request's pieces. A backend says how many items it rejects, not which: they
+/// are counted among the first.
+pub fn rejections<C>(request: &Sent<C>, rejected: u64) -> Vec<(usize, Fate)> {
+    let mut left = rejected;
+    let mut fates = Vec::new();
+    for (index, piece) in request.pieces.iter().enumerate() {
+        let of_piece = u32::try_from(left)
+            .unwrap_or(u32::MAX)
+            .min(piece.content.item.count);
+        if of_piece == 0 {
+            break;
+        }
+        left -= u64::from(of_piece);
+        fates.push((index, Fate::Rejected(of_piece)));
+    }
+    fates
 }
 
 fn later(kind: TroubleKind, told: &str, pause: Option<Duration>) -> Said {
