@@ -6,6 +6,7 @@
 //! end:    receivers finish what is in flight ─► exporters deliver ─► Goodbye ─► spool closes
 //! ```
 
+pub mod explain;
 mod wiring;
 
 use std::net::SocketAddr;

@@ -59,6 +59,25 @@ impl DropReason {
     }
 }
 
+impl DropReason {
+    /// The same for people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            DropReason::Corrupt => "it cannot be read",
+            DropReason::SpoolFull => "the spool is full",
+            DropReason::SpoolAge => "the spool's max_age is over",
+            DropReason::TooLarge => "it fits no request of the other side",
+            DropReason::Refused => "the other side will not have it",
+            DropReason::TooOld => "the other side takes nothing so old",
+            DropReason::TooNew => "the other side takes nothing so far in the future",
+            DropReason::Denied => "nothing may be written where it belongs",
+            DropReason::Invalid => "the other side has no place for such an item",
+            DropReason::Sampled => "the exporter's sampling leaves it out",
+            DropReason::NotSelected => "the exporter's configuration does not select it",
+        }
+    }
+}
+
 /// The counters; clones count into the same ones.
 #[derive(Debug, Clone)]
 pub struct Ledger {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use meridian_agent::app;
 use meridian_agent::config::Config;
 use meridian_runtime::allocator::Setting;
-use meridian_runtime::cli::{self, Program};
+use meridian_runtime::cli::{self, Program, Tool};
 
 /// Buffers of requests and batches are used again instead of being mapped and cleared each time,
 /// and there is one pool of them: several would each keep as much.
@@ -24,6 +24,13 @@ const PROGRAM: Program = Program {
     allocator: &ALLOCATOR,
 };
 
+const EXPLAIN: Tool<Config> = Tool {
+    name: "explain",
+    about: "read OTLP JSON and tell what each exporter would send; nothing is sent",
+    config: app::explain::CONFIG,
+    run: |config, json| app::explain::run(config, json).map_err(Into::into),
+};
+
 fn main() -> ExitCode {
-    cli::main(PROGRAM, Config::read, app::run)
+    cli::main(PROGRAM, &[EXPLAIN], Config::read, app::run)
 }

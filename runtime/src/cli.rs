@@ -1,11 +1,12 @@
-//! The command line of both binaries: `--config PATH [--check]`, `--version`, `--help`.
+//! The command line of both binaries: `--config PATH [--check]`, `--version`, `--help`, and the
+//! tools that a binary has: `TOOL [--config PATH] [FILE]` reads a file and tells something of it.
 //!
 //! Everything else is configuration and belongs into the file. Exit codes: 0 the end was asked
 //! for, 1 the process failed, 2 the command line or the configuration is at fault.
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,10 +31,28 @@ pub struct Program {
     pub allocator: &'static [Setting],
 }
 
+/// A command that reads a file (or standard input) and prints what it makes of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Tool<C> {
+    /// The first argument.
+    pub name: &'static str,
+    /// One line for `--help`.
+    pub about: &'static str,
+    /// The configuration if none is given.
+    pub config: &'static str,
+    /// From the configuration and the input to what is printed.
+    pub run: fn(C, &[u8]) -> Result<String, BoxError>,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
     Run(PathBuf),
     Check(PathBuf),
+    Tool {
+        name: &'static str,
+        config: Option<PathBuf>,
+        file: Option<PathBuf>,
+    },
     Version,
     Help,
 }
@@ -56,6 +75,7 @@ enum UsageError {
 /// A faulty configuration ends the process before anything is bound or opened.
 pub fn main<C, F, E>(
     program: Program,
+    tools: &[Tool<C>],
     read: impl FnOnce(Document) -> Result<C, ConfigError>,
     run: impl FnOnce(C) -> F,
 ) -> ExitCode
@@ -63,26 +83,76 @@ where
     F: Future<Output = Result<(), E>>,
     E: Into<BoxError>,
 {
-    let command = match parse(std::env::args_os().skip(1)) {
+    let names: Vec<&'static str> = tools.iter().map(|tool| tool.name).collect();
+    let command = match parse(&names, std::env::args_os().skip(1)) {
         Ok(command) => command,
         Err(error) => {
             say(
                 io::stderr(),
-                &format!("{}: {error}\n\n{}", program.name, help(program)),
+                &format!("{}: {error}\n\n{}", program.name, help(program, tools)),
             );
             return ExitCode::from(CONFIG_FAULT);
         }
     };
     match command {
-        Command::Help => say(io::stdout(), &help(program)),
+        Command::Help => say(io::stdout(), &help(program, tools)),
         Command::Version => say(io::stdout(), &format!("{} {}", program.name, program.version)),
         Command::Check(path) => match config::load(&path).and_then(read) {
             Ok(_) => say(io::stdout(), &format!("{}: no faults", path.display())),
             Err(error) => return refuse(&error),
         },
         Command::Run(path) => return load_and_run(program, &path, read, run),
+        Command::Tool { name, config, file } => {
+            if let Some(tool) = tools.iter().find(|tool| tool.name == name) {
+                return use_tool(tool, config.as_deref(), file.as_deref(), read);
+            }
+        }
     }
     ExitCode::SUCCESS
+}
+
+fn use_tool<C>(
+    tool: &Tool<C>,
+    config: Option<&Path>,
+    file: Option<&Path>,
+    read: impl FnOnce(Document) -> Result<C, ConfigError>,
+) -> ExitCode {
+    if let Err(error) = log::init() {
+        return refuse(&error);
+    }
+    let document = match config {
+        Some(path) => config::load(path),
+        None => Document::parse("the default configuration", tool.config, &config::environment),
+    };
+    let config = match document.and_then(read) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    let name = file.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string());
+    let told = input(file)
+        .map_err(BoxError::from)
+        .and_then(|input| (tool.run)(config, &input));
+    match told {
+        Ok(told) => {
+            say(io::stdout(), told.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say(io::stderr(), &format!("{name}: {}", chain(error.as_ref())));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn input(file: Option<&Path>) -> io::Result<Vec<u8>> {
+    match file {
+        Some(path) => std::fs::read(path),
+        None => {
+            let mut input = Vec::new();
+            io::stdin().lock().read_to_end(&mut input)?;
+            Ok(input)
+        }
+    }
 }
 
 fn load_and_run<C, F, E>(
@@ -120,14 +190,22 @@ where
     }
 }
 
-fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
-    let mut arguments = arguments.into_iter();
-    let (mut path, mut check) = (None, false);
+fn parse(
+    tools: &[&'static str],
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Command, UsageError> {
+    let mut arguments = arguments.into_iter().peekable();
+    let first = arguments.peek().and_then(|first| first.to_str());
+    let tool = first.and_then(|first| tools.iter().find(|name| **name == first));
+    if tool.is_some() {
+        arguments.next();
+    }
+    let (mut path, mut check, mut file) = (None, false, None);
     while let Some(argument) = arguments.next() {
         match argument.to_str() {
             Some("--help" | "-h") => return Ok(Command::Help),
             Some("--version" | "-V") => return Ok(Command::Version),
-            Some("--check") => check = true,
+            Some("--check") if tool.is_none() => check = true,
             Some("--config") => {
                 let value = arguments.next().ok_or(UsageError::NoPath)?;
                 if path.replace(PathBuf::from(value)).is_some() {
@@ -139,8 +217,18 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Usage
                     return Err(UsageError::Twice);
                 }
             }
+            Some("-") if tool.is_some() => {}
+            Some(option) if option.starts_with('-') => return Err(UsageError::Unknown(argument)),
+            _ if tool.is_some() && file.is_none() => file = Some(PathBuf::from(argument)),
             _ => return Err(UsageError::Unknown(argument)),
         }
+    }
+    if let Some(name) = tool {
+        return Ok(Command::Tool {
+            name,
+            config: path,
+            file,
+        });
     }
     let path = path.ok_or(UsageError::NoConfig)?;
     Ok(if check {
@@ -150,11 +238,21 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Usage
     })
 }
 
-fn help(Program { name, about, .. }: Program) -> String {
+fn help<C>(Program { name, about, .. }: Program, tools: &[Tool<C>]) -> String {
+    let tools: String = tools
+        .iter()
+        .map(|tool| {
+            format!(
+                "{name} {} [--config PATH] [FILE]\n    {}\n",
+                tool.name, tool.about
+            )
+        })
+        .collect();
     format!(
         "{about}\n\n\
          {name} --config PATH           run with this configuration\n\
          {name} --config PATH --check   report every fault of the configuration and exit\n\
+         {tools}\
          {name} --version | --help\n\n\
          MERIDIAN_LOG=info|debug|…      what is logged to standard error\n\
          MERIDIAN_LOG_FORMAT=text|json  and how"
@@ -181,7 +279,7 @@ mod tests {
     use super::*;
 
     fn parsed(arguments: &[&str]) -> Result<Command, UsageError> {
-        parse(arguments.iter().map(OsString::from))
+        parse(&["explain"], arguments.iter().map(OsString::from))
     }
 
     #[test]
@@ -206,6 +304,28 @@ mod tests {
             parsed(&["--verbose"]),
             Err(UsageError::Unknown("--verbose".into()))
         );
+    }
+
+    #[test]
+    fn a_tool_takes_a_file_and_needs_no_configuration() {
+        let tool = |config: Option<&str>, file: Option<&str>| {
+            Ok(Command::Tool {
+                name: "explain",
+                config: config.map(PathBuf::from),
+                file: file.map(PathBuf::from),
+            })
+        };
+        assert_eq!(parsed(&["explain"]), tool(None, None));
+        assert_eq!(parsed(&["explain", "-"]), tool(None, None));
+        assert_eq!(parsed(&["explain", "a.json"]), tool(None, Some("a.json")));
+        assert_eq!(
+            parsed(&["explain", "--config", "c", "a.json"]),
+            tool(Some("c"), Some("a.json"))
+        );
+        let unknown = |argument: &str| Err(UsageError::Unknown(argument.into()));
+        assert_eq!(parsed(&["explain", "a", "b"]), unknown("b"));
+        assert_eq!(parsed(&["explain", "--check"]), unknown("--check"));
+        assert_eq!(parsed(&["--config", "c", "explain"]), unknown("explain"));
     }
 
     #[test]
