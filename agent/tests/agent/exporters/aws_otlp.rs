@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message as _;
 
 use super::child::Child;
+use super::iam;
 use super::rig::sum;
 use super::spans::{attribute, request, shop, span, text};
 
@@ -80,6 +81,7 @@ async fn spans_arrive_in_spite_of_throttling_and_resets_and_what_is_too_large_co
     assert_well_formed(&aws);
     assert_eq!(dropped(&metrics, "xray", Signal::Spans, "too_large"), 11);
     assert_eq!(aws.look(|seen| seen.spans.len()), 12_409);
+    assert_eq!(aws.look(iam::needed), iam::allowed("xray_otlp"));
     let told = agent.logged(&["AWS takes no"]);
     assert_eq!(told.len(), 2, "{told:?}");
 }

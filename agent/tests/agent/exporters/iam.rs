@@ -40,6 +40,7 @@ fn a_policy_allows_the_calls_of_its_exporter_and_no_others() {
     ];
     for (name, actions) in [
         ("xray", &[Action::PutTraceSegments][..]),
+        ("xray_otlp", &[Action::OtlpTraces]),
         ("cloudwatch_logs", &logs),
         ("cloudwatch_metrics", &[Action::PutMetricData]),
         ("assume_role", &[Action::AssumeRole]),
