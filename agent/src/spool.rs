@@ -248,6 +248,11 @@ impl Spool {
         self.deliver(|index| index.takes_only(exporter, signals));
     }
 
+    /// Whether anything of the signal is kept for the exporter.
+    pub fn takes(&self, exporter: &str, signal: Signal) -> bool {
+        self.cursor(exporter, signal) != delivery::NOT_TAKEN
+    }
+
     /// A reader for this exporter.
     pub fn reader(&self, _exporter: &str) -> Reader {
         Reader {

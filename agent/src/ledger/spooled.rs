@@ -44,7 +44,7 @@ pub fn register(
 ) -> Result<(), prometheus::Error> {
     for exporter in exporters {
         let pending = spool.pending(exporter);
-        for signal in Signal::ALL {
+        for signal in taken(spool, exporter) {
             ledger.recovered(exporter, signal, pending.items_by_signal[signal.index()]);
         }
     }
@@ -130,7 +130,7 @@ impl Spooled {
 
     fn refresh_pending(&self, exporter: &str) {
         let pending = self.spool.pending(exporter);
-        for signal in Signal::ALL {
+        for signal in taken(&self.spool, exporter) {
             self.pending_items
                 .with_label_values(&[exporter, signal.as_str()])
                 .set(signed(pending.items_by_signal[signal.index()]));
@@ -150,7 +150,7 @@ impl Spooled {
         let mut seen = self.seen.lock();
         let mut seen = seen.iter_mut();
         for exporter in &self.exporters {
-            for signal in Signal::ALL {
+            for signal in taken(&self.spool, exporter) {
                 for (in_spool, in_ledger) in DROPS {
                     let Some(seen) = seen.next() else { return };
                     let dropped = self.spool.dropped_items(exporter, signal, in_spool);
@@ -163,6 +163,13 @@ impl Spooled {
             }
         }
     }
+}
+
+/// What the exporter takes: of other signals it has no books, and there is nothing to balance.
+fn taken(spool: &Spool, exporter: &str) -> impl Iterator<Item = Signal> {
+    Signal::ALL
+        .into_iter()
+        .filter(move |signal| spool.takes(exporter, *signal))
 }
 
 fn gauge(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {

@@ -45,6 +45,17 @@ pub struct NotCreated {
     pub answer: Answer,
 }
 
+impl NotCreated {
+    /// Whether it will be no better soon.
+    fn is_for_good(&self) -> bool {
+        let verdict = Fault::of(&self.answer).map(|fault| fault.verdict(&self.doing, &self.answer));
+        match verdict {
+            Some(Verdict::Later(trouble)) => trouble.kind.is_denied(),
+            _ => true,
+        }
+    }
+}
+
 type Outcome = Result<Option<NotCreated>, CallError>;
 
 impl Create {
@@ -95,12 +106,17 @@ impl Create {
     }
 
     async fn group(&self, aws: &Aws, group: &str) -> Outcome {
+        if self.retention_days > 0 {
+            // Before it is asked for: also a group whose creation was not answered may be ours.
+            self.done.lock().without_retention.insert(group.to_owned());
+        }
         let failed = ask(aws, "CreateLogGroup", group, &json!({ "logGroupName": group })).await?;
-        if failed.is_none() {
-            tracing::info!(group, "a log group was created");
-            if self.retention_days > 0 {
-                self.done.lock().without_retention.insert(group.to_owned());
+        match &failed {
+            None => tracing::info!(group, "a log group was created"),
+            Some(failed) if failed.is_for_good() => {
+                self.done.lock().without_retention.remove(group);
             }
+            Some(_) => {}
         }
         Ok(failed)
     }
@@ -121,17 +137,12 @@ impl Create {
     async fn retention(&self, aws: &Aws, group: &str) -> Outcome {
         let retention = json!({ "logGroupName": group, "retentionInDays": self.retention_days });
         if let Some(failed) = ask(aws, "PutRetentionPolicy", group, &retention).await? {
-            let fault = Fault::of(&failed.answer);
-            match fault.map(|fault| fault.verdict(&failed.doing, &failed.answer)) {
-                Some(Verdict::Later(trouble)) if !trouble.kind.is_denied() => return Ok(Some(failed)),
-                Some(Verdict::Later(trouble)) => {
-                    tracing::error!(group, "the group keeps its events for ever: {}", trouble.message);
-                }
-                Some(Verdict::Refused(message)) => {
-                    tracing::error!(group, "the group keeps its events for ever: {message}");
-                }
-                Some(Verdict::Taken(_)) | None => {}
+            if is_missing(&failed) || !failed.is_for_good() {
+                return Ok(Some(failed));
             }
+            let fault = Fault::of(&failed.answer).map(|fault| fault.message);
+            let message = fault.unwrap_or_default();
+            tracing::error!(group, "the group keeps its events for ever: {message}");
         }
         self.done.lock().without_retention.remove(group);
         Ok(None)

@@ -165,6 +165,11 @@ async fn throttling_resets_lost_and_slow_answers_lose_nothing() {
         arrived.values().any(|times| *times > 1),
         "a lost answer is a duplicate"
     );
+    let of_spans = ["exporter=\"cloudwatch_logs\"", "signal=\"spans\""];
+    let books = metrics
+        .lines()
+        .find(|line| of_spans.iter().all(|label| line.contains(label)));
+    assert_eq!(books, None, "it takes no spans");
     let told = agent.logged(&["throttled"]);
     assert_eq!(told.len(), 1, "{told:?}");
 }
