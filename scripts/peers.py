@@ -164,6 +164,20 @@ def debian_package(name):
     return folder
 
 
+def moto():
+    """AWS as moto plays it, and AWS's own client to ask it: apart, because they bring a lot."""
+    packages = [f"moto[server]=={VERSION['MOTO']}", f"boto3=={VERSION['BOTO3']}"]
+    folder = CACHE / "moto"
+    path, marker, wanted = folder / "bin" / "python", folder / "installed", "\n".join(packages)
+    if not (path.exists() and installed(marker, wanted)):
+        say(f"installing moto {VERSION['MOTO']} (half a minute)")
+        run([sys.executable, "-m", "venv", str(folder)], "python3 -m venv")
+        run([str(path), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages],
+            "pip install")
+        marker.write_text(wanted)
+    return path
+
+
 def libfaketime():
     """Sets the clock of one process."""
     for library in debian_package("libfaketime").glob("usr/lib/*/faketime/libfaketimeMT.so.1"):
@@ -246,7 +260,7 @@ def write_peers(required, optional):
 
 def install_for_tests():
     write_peers({"python": str(python_environment())},
-                [("telemetrygen", telemetrygen), ("otelcol", collector), ("minio", minio),
+                [("telemetrygen", telemetrygen), ("otelcol", collector), ("minio", minio), ("moto", moto),
                  ("libfaketime", libfaketime), ("tmpfs", tmpfs),
                  ("ip", network_namespaces), ("tc", lambda: iproute2("tc")), ("netem", netem)])
 

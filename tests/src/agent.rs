@@ -27,6 +27,8 @@ pub struct AgentSpec {
     pub region: String,
     /// The exporters: key and endpoints.
     pub exporters: Vec<(String, Vec<SocketAddr>)>,
+    /// Exporters of other kinds: key, and keys as a flow mapping's entries.
+    pub others: Vec<(String, String)>,
     /// Further keys of `receivers.otlp`, as a flow mapping's entries.
     pub otlp: String,
     /// Further keys of `spool`, as a flow mapping's entries.
@@ -42,12 +44,25 @@ pub struct AgentSpec {
 }
 
 impl AgentSpec {
+    /// An agent with these exporters alone.
+    pub fn with_others(name: &str, region: &str, others: &[(&str, &str)]) -> Self {
+        let others = others
+            .iter()
+            .map(|(key, entries)| ((*key).to_owned(), (*entries).to_owned()));
+        Self {
+            exporters: Vec::new(),
+            others: others.collect(),
+            ..Self::new(name, region, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        }
+    }
+
     /// An agent with one aggregator and defaults.
     pub fn new(name: &str, region: &str, aggregator: SocketAddr) -> Self {
         Self {
             name: name.to_owned(),
             region: region.to_owned(),
             exporters: vec![("aggregator".to_owned(), vec![aggregator])],
+            others: Vec::new(),
             otlp: String::new(),
             spool: String::new(),
             exporter: String::new(),
@@ -59,7 +74,9 @@ impl AgentSpec {
 
     fn yaml(&self, spool: &str, ports: &Ports) -> String {
         let exporters = self.exporters.iter();
-        let exporters: String = exporters.map(|one| exporter_yaml(one, &self.exporter)).collect();
+        let mut exporters: String = exporters.map(|one| exporter_yaml(one, &self.exporter)).collect();
+        let others = self.others.iter();
+        exporters.extend(others.map(|(key, entries)| format!("  {key}: {{ {entries} }}\n")));
         format!(
             "region: {}\ncluster: test\nnode: {}\n\
              receivers:\n  otlp: {{ grpc: {}, http: {}{} }}\n\

@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod load;
 pub mod metrics;
 pub mod minio;
+pub mod moto;
 pub mod network;
 pub mod otlp;
 pub mod overload;

@@ -61,10 +61,17 @@ pub async fn python_with(
     within: Duration,
 ) -> Result<String> {
     let python = find("python")?.context("Python is never left out")?;
+    let mut command = script_of(&python, script);
+    command.args(arguments);
+    command.envs(environment.iter().map(|(key, value)| (key, value)));
+    run(lab, script, &mut command, within).await
+}
+
+/// The command that runs one of the Python programs beside the tests.
+pub fn script_of(python: &Path, script: &str) -> Command {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(script);
     let mut command = Command::new(python);
     // The checkout stays clean.
-    command.arg("-B").arg(path).args(arguments);
-    command.envs(environment.iter().map(|(key, value)| (key, value)));
-    run(lab, script, &mut command, within).await
+    command.arg("-B").arg(path);
+    command
 }

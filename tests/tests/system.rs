@@ -3,6 +3,7 @@
 
 mod system {
     mod answers;
+    mod aws;
     mod backlog;
     mod bad_input;
     mod bench;
