@@ -15,4 +15,5 @@ mod otlp;
 mod process;
 mod rig;
 mod spans;
+mod standin;
 mod xray;

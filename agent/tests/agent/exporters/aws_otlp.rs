@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use aws_standin::{Action, Faults, Seen, Settings, Standin};
+use aws_standin::{Action, Faults, Standin};
 use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -13,14 +13,8 @@ use prost::Message as _;
 
 use super::child::Child;
 use super::iam;
-use super::rig::sum;
 use super::spans::{attribute, request, shop, span, text};
-
-const REGION: &str = "eu-central-1";
-
-async fn standin() -> Standin {
-    Standin::start(Settings::of_region(REGION)).await.expect("a port")
-}
+use super::standin::{REGION, assert_well_formed, dropped, standin};
 
 /// An agent with this exporter and further keys, which follow a comma.
 async fn agent(name: &str, aws: &Standin, more: &str) -> Child {
@@ -31,20 +25,9 @@ async fn agent(name: &str, aws: &Standin, more: &str) -> Child {
     Child::start(&exporter, &aws.environment()).await
 }
 
-fn dropped(metrics: &str, name: &str, signal: Signal, reason: &str) -> i64 {
-    let label = format!("reason=\"{reason}\"");
-    let lines = metrics.lines().filter(|line| line.contains(&label));
-    let lines = lines.collect::<Vec<_>>().join("\n");
-    sum(&lines, "meridian_agent_dropped_items_total", name, signal)
-}
-
-fn assert_well_formed(aws: &Standin) {
-    assert_eq!(aws.look(Seen::misshapen), Vec::<String>::new());
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_arrive_in_spite_of_throttling_and_resets_and_what_is_too_large_costs_only_itself() {
-    let aws = standin().await;
+    let aws = standin(1).await;
     aws.fail(Faults {
         throttled: 0.3,
         reset: 0.1,
@@ -79,7 +62,7 @@ async fn spans_arrive_in_spite_of_throttling_and_resets_and_what_is_too_large_co
         .await;
     let metrics = agent.settled("xray", Signal::Spans, 12_420).await;
     assert_well_formed(&aws);
-    assert_eq!(dropped(&metrics, "xray", Signal::Spans, "too_large"), 11);
+    assert_eq!(dropped(&metrics, "too_large", "xray", Signal::Spans), 11);
     assert_eq!(aws.look(|seen| seen.spans.len()), 12_409);
     assert_eq!(aws.look(iam::needed), iam::allowed("xray_otlp"));
     let told = agent.logged(&["AWS takes no"]);
@@ -88,7 +71,7 @@ async fn spans_arrive_in_spite_of_throttling_and_resets_and_what_is_too_large_co
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sampled_spans_say_so_and_the_others_are_counted() {
-    let aws = standin().await;
+    let aws = standin(1).await;
     let agent = agent("xray", &aws, ", sampling: { ratio: 0.25 }").await;
     agent
         .send("/v1/traces", &shop((0..700).map(span).collect()))
@@ -98,12 +81,12 @@ async fn sampled_spans_say_so_and_the_others_are_counted() {
     let kept = aws.look(|seen| seen.spans.len());
     assert!((70..300).contains(&kept) && kept.is_multiple_of(7), "{kept}");
     let left_out = i64::try_from(700 - kept).expect("few");
-    assert_eq!(dropped(&metrics, "xray", Signal::Spans, "sampled"), left_out);
+    assert_eq!(dropped(&metrics, "sampled", "xray", Signal::Spans), left_out);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn log_records_go_to_the_stream_that_is_configured_and_rejected_ones_are_counted() {
-    let aws = standin().await;
+    let aws = standin(1).await;
     aws.create_log_group("/meridian/prod", &["node-1"]);
     let agent = agent("cloudwatch_logs", &aws, "").await;
     let now = Clock::system().now_unix_nanos();
@@ -132,7 +115,7 @@ async fn log_records_go_to_the_stream_that_is_configured_and_rejected_ones_are_c
     agent.send("/v1/logs", &logs.encode_to_vec()).await;
     let metrics = agent.settled("cloudwatch_logs", Signal::Logs, 11_000).await;
     assert_well_formed(&aws);
-    assert_eq!(dropped(&metrics, "cloudwatch_logs", Signal::Logs, "refused"), 110);
+    assert_eq!(dropped(&metrics, "refused", "cloudwatch_logs", Signal::Logs), 110);
     let (stored, calls) = aws.look(|seen| {
         let stored: usize = seen.streams.values().map(|stream| stream.count).sum();
         (stored, seen.calls(Action::OtlpLogs))

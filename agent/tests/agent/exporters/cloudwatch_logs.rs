@@ -18,19 +18,11 @@ use prost::Message as _;
 
 use super::child::Child;
 use super::iam;
-use super::rig::{eventually, sum};
+use super::rig::eventually;
+use super::standin::{self, REGION, assert_well_formed, standin};
 
 const NAME: &str = "cloudwatch_logs";
-const REGION: &str = "eu-central-1";
 const HOUR: u64 = 3_600_000_000_000;
-
-async fn standin(seed: u64) -> Standin {
-    let settings = Settings {
-        seed,
-        ..Settings::of_region(REGION)
-    };
-    Standin::start(settings).await.expect("a port")
-}
 
 /// The exporter with further keys, which follow a comma.
 fn exporter(aws: &Standin, more: &str) -> String {
@@ -91,22 +83,11 @@ fn numbered(begin: &str, numbers: std::ops::Range<usize>) -> Vec<(u64, String)> 
 }
 
 fn count(metrics: &str, what: &str) -> i64 {
-    sum(
-        metrics,
-        &format!("meridian_agent_{what}_items_total"),
-        NAME,
-        Signal::Logs,
-    )
+    standin::items(metrics, what, NAME, Signal::Logs)
 }
 
 fn dropped(metrics: &str, reason: &str) -> i64 {
-    let label = format!("reason=\"{reason}\"");
-    let lines = metrics.lines().filter(|line| line.contains(&label));
-    count(&lines.collect::<Vec<_>>().join("\n"), "dropped")
-}
-
-fn assert_well_formed(aws: &Standin) {
-    assert_eq!(aws.look(Seen::misshapen), Vec::<String>::new());
+    standin::dropped(metrics, reason, NAME, Signal::Logs)
 }
 
 /// How often each text arrived.

@@ -3,26 +3,17 @@
 
 use std::time::Duration;
 
-use aws_standin::{Action, Denied, Faults, Seen, Settings, Standin};
+use aws_standin::{Action, Denied, Faults, Standin};
 use meridian_proto::signal::Signal;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
 use super::child::Child;
 use super::iam;
-use super::rig::sum;
 use super::spans::{attribute, id, shop, span, text};
+use super::standin::{self, REGION, assert_well_formed, standin};
 
 const NAME: &str = "xray";
-const REGION: &str = "eu-central-1";
-
-async fn standin(seed: u64) -> Standin {
-    let settings = Settings {
-        seed,
-        ..Settings::of_region(REGION)
-    };
-    Standin::start(settings).await.expect("a port")
-}
 
 /// An agent with the exporter and further keys, which follow a comma.
 async fn agent(aws: &Standin, more: &str) -> Child {
@@ -38,22 +29,11 @@ async fn send(agent: &Child, spans: Vec<Span>) {
 }
 
 fn count(metrics: &str, what: &str) -> i64 {
-    sum(
-        metrics,
-        &format!("meridian_agent_{what}_items_total"),
-        NAME,
-        Signal::Spans,
-    )
+    standin::items(metrics, what, NAME, Signal::Spans)
 }
 
 fn dropped(metrics: &str, reason: &str) -> i64 {
-    let label = format!("reason=\"{reason}\"");
-    let lines = metrics.lines().filter(|line| line.contains(&label));
-    count(&lines.collect::<Vec<_>>().join("\n"), "dropped")
-}
-
-fn assert_well_formed(aws: &Standin) {
-    assert_eq!(aws.look(Seen::misshapen), Vec::<String>::new());
+    standin::dropped(metrics, reason, NAME, Signal::Spans)
 }
 
 /// The ids of the documents that were taken.
