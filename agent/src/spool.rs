@@ -24,6 +24,7 @@
 //!                             then up to which sequence was asked u64 (not there: up to any);
 //!                             other bytes of the name than letters, digits, - and _ as %XX.
 //!                             Before: "MerCursr", the three cursors, crc, 0 × 4
+//! kept/<exporter>             "MerKept1", crc of 12.., what the exporter keeps for its next start
 //! hashes                      blocks: "MHsh", crc of 8.., count u64, then per request
 //!                             hash u128, seq u64, time u64
 //! NNNNNNNNNNNNNNNNNNNN.seg    a segment, named by its first sequence, 20 digits; of version 2 if it
@@ -83,6 +84,7 @@ mod delivery;
 pub mod disk;
 mod error;
 mod index;
+mod kept;
 mod marks;
 mod queue;
 mod reader;
@@ -96,6 +98,7 @@ mod window;
 mod writer;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,6 +159,8 @@ struct Shared {
     /// Held while a segment's file is deleted or replaced; false when none may be any more.
     files: Mutex<bool>,
     frames: FrameCache,
+    disk: Arc<dyn Disk>,
+    kept_dir: PathBuf,
 }
 
 /// Closes the queue when the last handle is gone.
@@ -436,6 +441,12 @@ fn open_parts(
     exporters: &[String],
 ) -> Result<(Arc<Shared>, Writer), SpoolError> {
     let opened = recovery::open(&disk, &config, clock.now_unix_nanos(), exporters)?;
+    let kept_dir = kept::dir_of(&config);
+    kept::open(&*disk, &kept_dir, exporters).map_err(|source| SpoolError::Io {
+        action: "open",
+        path: kept_dir.clone(),
+        source,
+    })?;
     let clock = clock.forward_from(opened.index.last_time);
     let durable = watch::Sender::new(opened.index.durable_seq());
     let shared = Arc::new(Shared {
@@ -446,6 +457,8 @@ fn open_parts(
         durable,
         files: Mutex::new(true),
         frames: opened.frames,
+        disk: Arc::clone(&disk),
+        kept_dir,
     });
     let parts = WriterParts {
         window: opened.window,

@@ -15,11 +15,17 @@ pub struct ItemId {
     pub signal: Signal,
     /// The record's sequence.
     pub seq: u64,
-    /// Which of its items, from 0; the first of several.
+    /// Which of its items, from 0; the first of several. Of a group its number.
     pub index: u32,
-    /// How many.
+    /// How many; [`GROUP`] if they are scattered over the record.
     pub count: u32,
 }
+
+/// The count of an [`ItemId`] whose items are a group of the record's [`Groups`].
+pub const GROUP: u32 = 0;
+
+/// Items that go into one part and are not neighbours. An item may be in several groups.
+pub type Groups = Vec<Box<[u32]>>;
 
 /// Items by why they were dropped.
 pub type Drops = BTreeMap<DropReason, u64>;
@@ -37,6 +43,7 @@ struct Open {
     bytes: usize,
     /// Parts that are on their way.
     parts: usize,
+    groups: Groups,
     dropped: BTreeSet<u32>,
     drops: Drops,
 }
@@ -52,12 +59,13 @@ pub struct Settled {
 
 impl Books {
     /// A record was read; its parts follow. Records come in their order.
-    pub fn open(&mut self, seq: u64, bytes: usize) {
+    pub fn open(&mut self, seq: u64, bytes: usize, groups: Groups) {
         self.bytes = self.bytes.saturating_add(bytes);
         self.records.push_back(Open {
             seq,
             bytes,
             parts: 0,
+            groups,
             dropped: BTreeSet::new(),
             drops: Drops::new(),
         });
@@ -82,10 +90,22 @@ impl Books {
 
     /// An item will never be sent.
     pub fn drop_item(&mut self, item: ItemId, reason: DropReason) {
-        if let Some(record) = self.record(item.seq)
-            && record.dropped.insert(item.index)
-        {
-            *record.drops.entry(reason).or_default() += u64::from(item.count);
+        let Some(record) = self.record(item.seq) else {
+            return;
+        };
+        let dropped = match item.count {
+            GROUP => {
+                let group = usize::try_from(item.index)
+                    .ok()
+                    .and_then(|number| record.groups.get(number));
+                let items = group.into_iter().flat_map(|items| items.iter());
+                items.filter(|index| record.dropped.insert(**index)).count() as u64
+            }
+            count if record.dropped.insert(item.index) => u64::from(count),
+            _ => 0,
+        };
+        if dropped > 0 {
+            *record.drops.entry(reason).or_default() += dropped;
         }
     }
 
@@ -149,7 +169,7 @@ mod tests {
     fn the_cursor_waits_for_the_oldest_record() {
         let mut books = Books::default();
         for seq in [3, 5] {
-            books.open(seq, 100);
+            books.open(seq, 100, Groups::new());
             books.sent_out(item(seq, 0));
         }
         books.settle(item(5, 0), None);
@@ -164,7 +184,7 @@ mod tests {
     #[test]
     fn an_item_in_two_parts_is_dropped_once() {
         let mut books = Books::default();
-        books.open(1, 10);
+        books.open(1, 10, Groups::new());
         books.sent_out(item(1, 0));
         books.sent_out(item(1, 0));
         books.settle(item(1, 0), Some(DropReason::Refused));
@@ -175,9 +195,28 @@ mod tests {
     }
 
     #[test]
+    fn an_item_in_several_groups_is_dropped_once() {
+        let mut books = Books::default();
+        books.open(1, 10, vec![[0, 2, 5].into(), [2, 3].into()]);
+        let groups = [0, 1].map(|index| ItemId {
+            count: GROUP,
+            ..item(1, index)
+        });
+        for group in groups {
+            books.sent_out(group);
+        }
+        books.drop_item(item(1, 3), DropReason::Invalid);
+        books.settle(groups[0], Some(DropReason::Refused));
+        assert_eq!(books.take_settled(), None);
+        books.settle(groups[1], Some(DropReason::Refused));
+        let drops = Drops::from([(DropReason::Refused, 3), (DropReason::Invalid, 1)]);
+        assert_eq!(books.take_settled(), Some(Settled { seq: 1, drops }));
+    }
+
+    #[test]
     fn a_record_without_items_is_settled_at_once() {
         let mut books = Books::default();
-        books.open(9, 10);
+        books.open(9, 10, Groups::new());
         let drops = Drops::new();
         assert_eq!(books.take_settled(), Some(Settled { seq: 9, drops }));
     }

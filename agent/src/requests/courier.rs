@@ -16,6 +16,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use meridian_proto::signal::Signal;
 use meridian_runtime::tasks::{self, Task, TaskError};
 
+use super::books::Settled;
 use super::breaker::Breaker;
 use super::complaints::Complaints;
 use super::metrics::{Counted, Metrics};
@@ -34,6 +35,8 @@ const DENIED_PAUSE: Duration = Duration::from_secs(15);
 const NEWS_PAUSE: Duration = Duration::from_millis(20);
 /// After the spool could not be read it is tried again so late.
 const READ_AGAIN: Duration = Duration::from_secs(1);
+/// What a sink keeps for its next start is written so often at most.
+const KEEP_PAUSE: Duration = Duration::from_secs(1);
 /// The first wait after an endpoint has failed, at most.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 
@@ -54,6 +57,10 @@ pub struct Courier<S: Sink> {
     read: Option<Task<ReadOutcome<S::Content>>>,
     /// The spool could not be read: not before this.
     read_again: Option<Instant>,
+    /// The sink is keeping what it has to before the cursor moves there.
+    keeping: Option<Task<Vec<(Signal, Settled)>>>,
+    /// It does so not before this.
+    keep_again: Option<Instant>,
     complaints: Complaints,
 }
 
@@ -69,6 +76,7 @@ struct Answer<C> {
 enum Event<C> {
     Read(Result<ReadOutcome<C>, TaskError>),
     Answered(Result<Answer<C>, TaskError>),
+    Kept(Result<Vec<(Signal, Settled)>, TaskError>),
     News,
     Due,
     Stop,
@@ -104,6 +112,8 @@ impl<S: Sink> Courier<S> {
             reader: context.spool.reader(&name),
             read: None,
             read_again: None,
+            keeping: None,
+            keep_again: None,
             complaints: Complaints::default(),
             sink: Arc::new(sink),
             spool: context.spool,
@@ -119,7 +129,7 @@ impl<S: Sink> Courier<S> {
         let mut is_stopping = false;
         loop {
             self.pack(is_stopping && self.read.is_none() && !self.reading.has_more(&self.reader));
-            self.settle();
+            self.settle(is_stopping);
             let due = self.dispatch();
             self.begin_reading();
             if is_stopping && self.is_idle() {
@@ -131,10 +141,15 @@ impl<S: Sink> Courier<S> {
                     self.take_in(read?);
                 }
                 Event::Answered(answer) => self.judge(answer?),
+                Event::Kept(settled) => {
+                    self.keeping = None;
+                    self.keep_again = Some(now() + KEEP_PAUSE);
+                    self.advance(settled?);
+                }
                 Event::News | Event::Due => {}
                 Event::Stop => is_stopping = true,
                 Event::Over => {
-                    self.settle();
+                    self.settle(true);
                     return Ok(());
                 }
             }
@@ -149,12 +164,16 @@ impl<S: Sink> Courier<S> {
         due: Option<Instant>,
     ) -> Event<S::Content> {
         let is_listening = self.read.is_none() && !self.is_full();
-        let due = [due, self.read_again].into_iter().flatten().min();
+        let due = [due, self.read_again, self.keep_again]
+            .into_iter()
+            .flatten()
+            .min();
         tokio::select! {
             biased;
             event = told(stop, is_stopping) => event,
             Some(answer) = self.on_the_way.next() => Event::Answered(answer),
             Some(read) = ended(&mut self.read) => Event::Read(read),
+            Some(settled) = ended(&mut self.keeping) => Event::Kept(settled),
             () = news(listener), if is_listening => Event::News,
             () = until(due) => Event::Due,
         }
@@ -166,7 +185,8 @@ impl<S: Sink> Courier<S> {
     }
 
     fn is_idle(&self) -> bool {
-        self.read.is_none() && self.reading.is_settled() && !self.reading.has_more(&self.reader)
+        let is_at_rest = self.read.is_none() && self.keeping.is_none();
+        is_at_rest && self.reading.is_settled() && !self.reading.has_more(&self.reader)
     }
 
     fn begin_reading(&mut self) {
@@ -320,8 +340,29 @@ impl<S: Sink> Courier<S> {
         }
     }
 
-    fn settle(&mut self) {
-        for (signal, settled) in self.reading.take_settled() {
+    /// Moves the cursors to where everything is settled. Where the sink keeps something, that
+    /// comes first, not too often, and what is settled meanwhile waits for the next time.
+    fn settle(&mut self, is_stopping: bool) {
+        let is_early = self.keep_again.is_some_and(|again| now() < again) && !is_stopping;
+        if self.keeping.is_some() || is_early {
+            return;
+        }
+        self.keep_again = None;
+        let settled = self.reading.take_settled();
+        if !S::KEEPS || settled.is_empty() {
+            return self.advance(settled);
+        }
+        let sink = Arc::clone(&self.sink);
+        self.keeping = Some(tasks::blocking("keep", move || {
+            for (signal, settled) in &settled {
+                sink.keep(*signal, settled.seq);
+            }
+            settled
+        }));
+    }
+
+    fn advance(&mut self, settled: Vec<(Signal, Settled)>) {
+        for (signal, settled) in settled {
             // What the spool gave up meanwhile is counted there, and not among these.
             let mut passed = self.spool.advance(&self.name, signal, settled.seq);
             for (reason, items) in settled.drops {

@@ -115,7 +115,7 @@ impl Reading {
     pub fn open<C>(&mut self, record: Translated<C>) -> Vec<Piece<Part<C>>> {
         if let Some(track) = self.track(record.signal) {
             track.read_to = record.seq;
-            track.books.open(record.seq, record.bytes);
+            track.books.open(record.seq, record.bytes, record.pieces.groups);
             for piece in &record.pieces.pieces {
                 track.books.sent_out(piece.content.item);
             }

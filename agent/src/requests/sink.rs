@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use meridian_proto::signal::Signal;
 
-use super::books::ItemId;
+use super::books::{GROUP, Groups, ItemId};
 use super::packer::{Limits, Piece, Request};
 use crate::ledger::DropReason;
 use crate::spool::Record;
@@ -19,6 +19,9 @@ pub trait Sink: Send + Sync + 'static {
 
     /// What it takes; of other signals nothing is read, nor kept for it.
     const SIGNALS: &'static [Signal];
+
+    /// Whether it keeps something for its next start.
+    const KEEPS: bool = false;
 
     /// What this one takes, if it is less.
     fn signals(&self) -> &'static [Signal] {
@@ -39,6 +42,11 @@ pub trait Sink: Send + Sync + 'static {
 
     /// Sends a request once and says what became of it.
     fn send(&self, request: &Sent<Self::Content>) -> impl Future<Output = Verdict> + Send;
+
+    /// Everything up to this record is settled. What is to be known of it at the next start is
+    /// made durable now, before the cursor moves. Called where blocking is allowed, and only if
+    /// it keeps something.
+    fn keep(&self, _signal: Signal, _seq: u64) {}
 }
 
 /// A request on its way.
@@ -62,6 +70,8 @@ pub struct Pieces<C> {
     seq: u64,
     /// The pieces.
     pub(super) pieces: Vec<Piece<Part<C>>>,
+    /// Items that share pieces.
+    pub(super) groups: Groups,
     /// Items of which there will be none.
     pub(super) drops: Vec<(ItemId, DropReason)>,
 }
@@ -84,6 +94,7 @@ impl<C> Pieces<C> {
             signal: record.signal,
             seq: record.seq,
             pieces: Vec::new(),
+            groups: Groups::new(),
             drops: Vec::new(),
         }
     }
@@ -102,6 +113,18 @@ impl<C> Pieces<C> {
     /// as many against [`Limits::pieces`].
     pub fn push_some(&mut self, index: u32, count: u32, place: Place, bytes: usize, content: C) {
         self.push_piece(self.item(index, count), count as usize, place, bytes, content);
+    }
+
+    /// Items of the record that share pieces, wherever they are in it.
+    pub fn group(&mut self, items: Box<[u32]>) -> ItemId {
+        let number = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        self.groups.push(items);
+        self.item(number, GROUP)
+    }
+
+    /// A piece of these items of the record, which counts as one.
+    pub fn push_of(&mut self, item: ItemId, place: Place, bytes: usize, content: C) {
+        self.push_piece(item, 1, place, bytes, content);
     }
 
     fn push_piece(&mut self, item: ItemId, weight: usize, place: Place, bytes: usize, content: C) {
@@ -126,15 +149,24 @@ impl<C> Pieces<C> {
             Some((last, same)) if *same == reason && last.index.checked_add(last.count) == Some(index) => {
                 last.count += 1;
             }
-            _ => self.drops.push((self.item(index, 1), reason)),
+            _ => self.drop_items(index, 1, reason),
+        }
+    }
+
+    /// So many of the record's items from `index` on, of which there are no pieces, will not be
+    /// sent.
+    pub fn drop_items(&mut self, index: u32, count: u32, reason: DropReason) {
+        if count > 0 {
+            self.drops.push((self.item(index, count), reason));
         }
     }
 
     /// None of the record's items will be sent.
     pub fn drop_all(&mut self, items: u32, reason: DropReason) {
         self.pieces.clear();
+        self.groups.clear();
         self.drops.clear();
-        self.drops.push((self.item(0, items), reason));
+        self.drop_items(0, items, reason);
     }
 
     fn item(&self, index: u32, count: u32) -> ItemId {
@@ -143,6 +175,29 @@ impl<C> Pieces<C> {
             seq: self.seq,
             index,
             count,
+        }
+    }
+}
+
+#[cfg(test)]
+impl<C> Pieces<C> {
+    /// What is in each piece, and the record's items that it is of.
+    pub fn parts(&self) -> impl Iterator<Item = (Vec<u32>, &C)> {
+        let parts = self.pieces.iter().map(|piece| &piece.content);
+        parts.map(|part| (self.items_of(part.item), &part.content))
+    }
+
+    /// The items of which there is none, and why.
+    pub fn dropped(&self) -> impl Iterator<Item = (Vec<u32>, DropReason)> {
+        self.drops
+            .iter()
+            .map(|(item, reason)| (self.items_of(*item), *reason))
+    }
+
+    fn items_of(&self, item: ItemId) -> Vec<u32> {
+        match item.count {
+            GROUP => self.groups[item.index as usize].to_vec(),
+            count => (item.index..item.index + count).collect(),
         }
     }
 }

@@ -245,7 +245,7 @@ fn decode_cursor_1(bytes: &[u8]) -> Option<SavedCursor> {
 
 /// The exporter's name with everything but letters, digits, `-` and `_` as `%XX`, so that
 /// `aggregator/second` is a file name, and none ends like an unfinished file.
-fn file_name(exporter: &str) -> String {
+pub(super) fn file_name(exporter: &str) -> String {
     let mut name = String::with_capacity(exporter.len());
     for byte in exporter.bytes() {
         if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
