@@ -1,16 +1,18 @@
-//! Borrowed views of accepted requests, for those who read items one by one: spans and log
-//! records with their attributes, resource and scope. Nothing is copied out of the body.
+//! Borrowed views of accepted requests, for those who read items one by one: spans, log records
+//! and data points with their attributes, resource and scope. Nothing is copied out of the body,
+//! but the buckets of histograms.
 //!
 //! ```text
 //! for group in resource_groups(body)        resource: once per group
 //!     for scope_group in group.scopes()     scope: once per group
-//!         for item in scope_group.items()   span.read(item), record.read(item)
+//!         for item in scope_group.items()   span.read(item), record.read(item), Metric::read(item)
 //! ```
 //! One [`Span`] (or [`LogRecord`]) is read again and again, so that its lists are allocated once
 //! per request. Bodies have passed the check; what is wrong in spite of it is an error and never a
 //! panic. What attributes mean is not known here.
 
 mod items;
+pub mod metrics;
 
 pub use items::{Event, Link, LogRecord, Span};
 
@@ -85,7 +87,8 @@ impl<'a> ScopeGroup<'a> {
         Ok(scope)
     }
 
-    /// Its items, for [`Span::read`] or [`LogRecord::read`].
+    /// Its items, for [`Span::read`] or [`LogRecord::read`]; its metrics, for
+    /// [`metrics::Metric::read`].
     pub fn items(&self) -> impl Iterator<Item = Result<Fields<'a>, Malformed>> + use<'a> {
         messages(self.fields.clone(), 2)
     }

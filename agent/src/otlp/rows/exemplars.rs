@@ -9,8 +9,8 @@ use meridian_proto::schema;
 
 use super::attributes::Maps;
 use super::columns::{Bytes, Column, TimeColumns, set_id};
-use super::metrics::Number;
 use super::nested::Lists;
+use crate::otlp::values::Number;
 use crate::otlp::wire::{Fields, Malformed};
 
 /// A list of exemplars per row.

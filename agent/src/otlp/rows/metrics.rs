@@ -14,40 +14,8 @@ use super::context::{ScopeContext, hash_part, hash_sorted};
 use super::exemplars::Exemplars;
 use super::histograms::HistogramColumns;
 use crate::otlp::to_json;
-use crate::otlp::values::metric_data;
+use crate::otlp::values::{Number, metric_data};
 use crate::otlp::wire::{Field, Fields, Malformed};
-
-/// The value of a data point or an exemplar.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub enum Number {
-    /// Nothing was recorded.
-    #[default]
-    None,
-    /// `as_double`
-    Double(f64),
-    /// `as_int`
-    Int(i64),
-}
-
-impl Number {
-    /// As a double, whatever it was.
-    #[expect(clippy::cast_precision_loss, reason = "the integer itself is kept beside it")]
-    pub fn double(self) -> Option<f64> {
-        match self {
-            Number::None => None,
-            Number::Double(value) => Some(value),
-            Number::Int(value) => Some(value as f64),
-        }
-    }
-
-    /// If it was an integer.
-    pub fn int(self) -> Option<i64> {
-        match self {
-            Number::Int(value) => Some(value),
-            Number::None | Number::Double(_) => None,
-        }
-    }
-}
 
 /// One row per data point.
 pub struct MetricColumns {

@@ -1,5 +1,7 @@
 //! The views against another reader of the same bytes (opentelemetry-proto).
 
+mod metrics;
+
 use opentelemetry_proto::tonic::common::v1::AnyValue as OtherValue;
 use opentelemetry_proto::tonic::common::v1::KeyValue as OtherKeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
