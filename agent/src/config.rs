@@ -13,15 +13,22 @@ use meridian_runtime::config::{ConfigError, Document, Section};
 use meridian_runtime::units::ByteSize;
 
 use crate::exporters::cloudwatch_logs::CloudwatchLogs;
+use crate::exporters::cloudwatch_metrics::CloudwatchMetrics;
 use crate::exporters::otlp::Otlp;
 use crate::exporters::xray::Xray;
-use crate::exporters::{aggregator, aws_otlp, cloudwatch_logs, otlp, xray};
+use crate::exporters::{aggregator, aws_otlp, cloudwatch_logs, cloudwatch_metrics, otlp, xray};
 use crate::receivers::otlp::OtlpConfig;
 use crate::requests::sink::Sink;
 use crate::spool::{SpoolConfig, WhenFull};
 
 /// The types of exporters that this release has.
-const EXPORTER_TYPES: [&str; 4] = ["aggregator", "cloudwatch_logs", "otlp", "xray"];
+const EXPORTER_TYPES: [&str; 5] = [
+    "aggregator",
+    "cloudwatch_logs",
+    "cloudwatch_metrics",
+    "otlp",
+    "xray",
+];
 
 /// A configuration without faults.
 #[derive(Debug, Clone)]
@@ -62,6 +69,8 @@ pub enum ExporterKind {
     AwsOtlp(Box<aws_otlp::Settings>),
     /// To CloudWatch Logs.
     CloudwatchLogs(Box<cloudwatch_logs::Settings>),
+    /// To CloudWatch metrics.
+    CloudwatchMetrics(Box<cloudwatch_metrics::Settings>),
     /// To any OTLP backend.
     Otlp(Box<otlp::Settings>),
     /// To X-Ray.
@@ -78,6 +87,9 @@ impl ExporterKind {
         }
         match kind {
             "cloudwatch_logs" => Self::CloudwatchLogs(Box::new(cloudwatch_logs::Settings::read(section))),
+            "cloudwatch_metrics" => {
+                Self::CloudwatchMetrics(Box::new(cloudwatch_metrics::Settings::read(section)))
+            }
             "otlp" => Self::Otlp(Box::new(otlp::Settings::read(section))),
             "xray" => Self::Xray(Box::new(xray::Settings::read(section))),
             _ => Self::Aggregator(aggregator::Settings::read(section)),
@@ -90,6 +102,7 @@ impl ExporterKind {
             Self::Aggregator(_) => &Signal::ALL,
             Self::AwsOtlp(settings) => settings.signals(),
             Self::CloudwatchLogs(_) => CloudwatchLogs::SIGNALS,
+            Self::CloudwatchMetrics(_) => CloudwatchMetrics::SIGNALS,
             Self::Otlp(_) => Otlp::SIGNALS,
             Self::Xray(_) => Xray::SIGNALS,
         }
@@ -100,6 +113,7 @@ impl ExporterKind {
 fn aws_signal(kind: &str) -> Option<Signal> {
     match kind {
         "cloudwatch_logs" => Some(Signal::Logs),
+        "cloudwatch_metrics" => Some(Signal::Metrics),
         "xray" => Some(Signal::Spans),
         _ => None,
     }
@@ -137,6 +151,17 @@ impl Config {
             .iter()
             .map(|exporter| exporter.name.clone())
             .collect()
+    }
+
+    /// What `--check` says of a configuration without faults: what it costs.
+    pub fn notes(&self) -> Vec<String> {
+        let note = |exporter: &Exporter| match &exporter.kind {
+            ExporterKind::CloudwatchMetrics(settings) => {
+                Some(format!("exporters.{}: {}", exporter.name, settings.cost()))
+            }
+            _ => None,
+        };
+        self.exporters.iter().filter_map(note).collect()
     }
 }
 
@@ -283,7 +308,7 @@ shutdown_timeout: 25
         agent.yaml:4:1: recievers: is not a key that is known here; did you mean receivers?
         agent.yaml:5:31: spool.max_bytes: "4GB" is a size in decimal units; write it in binary ones, like 256MiB or 4GiB
         agent.yaml:5:47: spool.when_full: "panic" is not one of refuse, drop_oldest
-        agent.yaml:7:3: exporters.kinesis: is of type "kinesis", which this release does not have; the types are: aggregator, cloudwatch_logs, otlp, xray
+        agent.yaml:7:3: exporters.kinesis: is of type "kinesis", which this release does not have; the types are: aggregator, cloudwatch_logs, cloudwatch_metrics, otlp, xray
         agent.yaml:8:3: exporters.aggregator.endpoint: is required
         agent.yaml:8:31: exporters.aggregator.window_bytes: must hold a batch: make it at least batch_bytes
         agent.yaml:9:3: exporters.aggregator/: is not a name; write it like aggregator or aggregator/second
@@ -295,6 +320,29 @@ shutdown_timeout: 25
     fn an_agent_without_exporters_is_refused() {
         let faults = read("{region: r, cluster: c, node: n, spool: {path: /s}}").expect_err("no exporter");
         insta::assert_snapshot!(faults, @"agent.yaml:1:1: exporters: names no exporter; without one the spool only fills up");
+    }
+
+    #[test]
+    fn what_cloudwatch_metrics_cost_is_noted_and_their_faults_are_named() {
+        let metrics = |keys: &str| {
+            read(&(SMALLEST.to_owned() + "  cloudwatch_metrics: { region: eu-central-1" + keys + " }\n"))
+        };
+        let config = metrics("").expect("no faults");
+        insta::assert_snapshot!(config.notes().join("\n"), @"exporters.cloudwatch_metrics: costs up to $165.88 a month for this node, by the prices of us-east-1: 550 metrics (max_series, and room for those that overflow), and a request each 30s; what several nodes send alike is billed once");
+        let faults = metrics(
+            ", namespace: AWS/EC2, storage_resolution: 5s, max_series: 0, max_streams: 0,\n    metrics: { a: {}, b: { dimensions: [\"x, x\"] }, c: { dimensions: [\":x\"], dimension: y } }",
+        )
+        .expect_err("many faults");
+        insta::assert_snapshot!(faults, @r#"
+        agent.yaml:8:58: exporters.cloudwatch_metrics.namespace: begins with AWS/, which AWS keeps for itself
+        agent.yaml:8:87: exporters.cloudwatch_metrics.storage_resolution: "5s" is not one of 60s, 1s; did you mean 1s?
+        agent.yaml:8:103: exporters.cloudwatch_metrics.max_series: must be at least 1
+        agent.yaml:8:119: exporters.cloudwatch_metrics.max_streams: must be at least 1
+        agent.yaml:9:16: exporters.cloudwatch_metrics.metrics.a.dimensions: is required: sets of attributes like ["service.name", "service.name, http.route"]
+        agent.yaml:9:40: exporters.cloudwatch_metrics.metrics.b.dimensions: has a set with the same key twice
+        agent.yaml:9:69: exporters.cloudwatch_metrics.metrics.c.dimensions: has a key that is no dimension's name: up to 255 printable ASCII characters, the first no colon
+        agent.yaml:9:77: exporters.cloudwatch_metrics.metrics.c.dimension: is not a key that is known here; did you mean dimensions?
+        "#);
     }
 
     #[test]

@@ -5,5 +5,6 @@
 pub mod aggregator;
 pub mod aws_otlp;
 pub mod cloudwatch_logs;
+pub mod cloudwatch_metrics;
 pub mod otlp;
 pub mod xray;

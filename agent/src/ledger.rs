@@ -38,6 +38,14 @@ pub enum DropReason {
     Sampled,
     /// The exporter's configuration does not select it.
     NotSelected,
+    /// It is only where the counting of a cumulative stream begins.
+    Baseline,
+    /// A later point of its cumulative stream was there before, and holds what it held.
+    Superseded,
+    /// It has no value: nothing was observed.
+    Empty,
+    /// The exporter's budget has no place for it.
+    OverBudget,
 }
 
 impl DropReason {
@@ -55,6 +63,10 @@ impl DropReason {
             DropReason::Invalid => "invalid",
             DropReason::Sampled => "sampled",
             DropReason::NotSelected => "not_selected",
+            DropReason::Baseline => "baseline",
+            DropReason::Superseded => "superseded",
+            DropReason::Empty => "empty",
+            DropReason::OverBudget => "over_budget",
         }
     }
 }
@@ -74,6 +86,10 @@ impl DropReason {
             DropReason::Invalid => "the other side has no place for such an item",
             DropReason::Sampled => "the exporter's sampling leaves it out",
             DropReason::NotSelected => "the exporter's configuration does not select it",
+            DropReason::Baseline => "it is only where the counting of its cumulative stream begins",
+            DropReason::Superseded => "a later point of its stream was there before; nothing is missing",
+            DropReason::Empty => "nothing was observed in its time",
+            DropReason::OverBudget => "the exporter's budget has no place for it",
         }
     }
 }

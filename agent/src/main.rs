@@ -32,5 +32,5 @@ const EXPLAIN: Tool<Config> = Tool {
 };
 
 fn main() -> ExitCode {
-    cli::main(PROGRAM, &[EXPLAIN], Config::read, app::run)
+    cli::main(PROGRAM, &[EXPLAIN], Config::read, Config::notes, app::run)
 }

@@ -25,5 +25,5 @@ const PROGRAM: Program = Program {
 };
 
 fn main() -> ExitCode {
-    cli::main(PROGRAM, &[], Config::read, app::run)
+    cli::main(PROGRAM, &[], Config::read, |_| Vec::new(), app::run)
 }

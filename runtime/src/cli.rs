@@ -72,11 +72,13 @@ enum UsageError {
 /// The whole of `main`: reads the command line, loads and validates the configuration, starts
 /// logging and the runtime, runs the application until it ends, and reports how it ended.
 ///
-/// A faulty configuration ends the process before anything is bound or opened.
+/// A faulty configuration ends the process before anything is bound or opened. `notes` are what
+/// `--check` says of a sound one.
 pub fn main<C, F, E>(
     program: Program,
     tools: &[Tool<C>],
     read: impl FnOnce(Document) -> Result<C, ConfigError>,
+    notes: impl FnOnce(&C) -> Vec<String>,
     run: impl FnOnce(C) -> F,
 ) -> ExitCode
 where
@@ -98,7 +100,10 @@ where
         Command::Help => say(io::stdout(), &help(program, tools)),
         Command::Version => say(io::stdout(), &format!("{} {}", program.name, program.version)),
         Command::Check(path) => match config::load(&path).and_then(read) {
-            Ok(_) => say(io::stdout(), &format!("{}: no faults", path.display())),
+            Ok(config) => {
+                notes(&config).iter().for_each(|note| say(io::stdout(), note));
+                say(io::stdout(), &format!("{}: no faults", path.display()));
+            }
             Err(error) => return refuse(&error),
         },
         Command::Run(path) => return load_and_run(program, &path, read, run),

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::config::{Config, Exporter, ExporterKind};
 use crate::exporters::aws_otlp::AwsOtlp;
 use crate::exporters::cloudwatch_logs::CloudwatchLogs;
+use crate::exporters::cloudwatch_metrics::CloudwatchMetrics;
 use crate::exporters::otlp::Otlp;
 use crate::exporters::xray::Xray;
 use crate::otlp::{CheckLimits, Origin, check, json_to_protobuf};
@@ -28,6 +29,7 @@ spool: { path: /nonexistent }
 exporters:
   xray: { region: eu-central-1 }
   cloudwatch_logs: { region: eu-central-1 }
+  cloudwatch_metrics: { region: eu-central-1 }
   otlp: { endpoint: http://localhost:4317 }
 ";
 
@@ -75,6 +77,10 @@ fn tell(
             &CloudwatchLogs::new(settings, origin, clock.clone())?,
             records,
         ),
+        ExporterKind::CloudwatchMetrics(settings) => {
+            let sink = CloudwatchMetrics::to_explain(settings, clock.clone())?;
+            of(exporter, &sink, records)
+        }
         ExporterKind::Otlp(settings) => of(exporter, &Otlp::new(settings)?, records),
         ExporterKind::Xray(settings) => of(exporter, &Xray::new(settings, clock.clone())?, records),
     };

@@ -18,6 +18,7 @@ use crate::config::{Config, ExporterKind};
 use crate::exporters::aggregator::{self, Aggregator};
 use crate::exporters::aws_otlp::AwsOtlp;
 use crate::exporters::cloudwatch_logs::CloudwatchLogs;
+use crate::exporters::cloudwatch_metrics::{self, CloudwatchMetrics};
 use crate::exporters::otlp::Otlp;
 use crate::exporters::xray::Xray;
 use crate::ledger::{self, Ledger};
@@ -82,7 +83,8 @@ impl Agent {
             metrics: aggregator::Metrics::new(&registry)?,
             stalls: stalls.clone(),
         };
-        let exporters = build_exporters(&config, &context, &requests)?;
+        let cloudwatch = cloudwatch_metrics::Metrics::new(&registry)?;
+        let exporters = build_exporters(&config, &context, &requests, &cloudwatch)?;
         let admin = network
             .bind(config.admin)
             .await
@@ -152,6 +154,7 @@ fn build_exporters(
     config: &Config,
     context: &aggregator::Context,
     requests: &courier::Context,
+    cloudwatch: &cloudwatch_metrics::Metrics,
 ) -> anyhow::Result<Vec<(String, Exporter)>> {
     let build = |exporter: &crate::config::Exporter| {
         let name = exporter.name.clone();
@@ -173,6 +176,10 @@ fn build_exporters(
             }
             ExporterKind::CloudwatchLogs(settings) => {
                 let sink = CloudwatchLogs::new(settings, &context.origin, context.clock.clone())?;
+                courier(&name, sink, settings.requests, requests)
+            }
+            ExporterKind::CloudwatchMetrics(settings) => {
+                let sink = CloudwatchMetrics::new(&name, settings, context.spool.clone(), cloudwatch)?;
                 courier(&name, sink, settings.requests, requests)
             }
             ExporterKind::Otlp(settings) => courier(&name, Otlp::new(settings)?, settings.requests, requests),

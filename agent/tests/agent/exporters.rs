@@ -7,6 +7,7 @@ mod aws_otlp;
 mod backend;
 mod child;
 mod cloudwatch_logs;
+mod cloudwatch_metrics;
 mod delivering;
 mod fake;
 mod iam;

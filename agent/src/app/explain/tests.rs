@@ -55,6 +55,7 @@ fn what_each_exporter_would_send_is_told() {
     cloudwatch_logs: to https://logs.eu-central-1.amazonaws.com
       PutLogEvents: group /meridian/example, stream node-1, events 1
       1480615200010 {"body":"a \"text\"","severity":"INFO","service.name":"shop"}
+    cloudwatch_metrics: to https://monitoring.eu-central-1.amazonaws.com
     otlp: to http://localhost:4317
       POST /opentelemetry.proto.collector.trace.v1.TraceService/Export: spans 2, bytes before compression 174
       POST /opentelemetry.proto.collector.logs.v1.LogsService/Export: logs 1, bytes before compression 59
@@ -74,9 +75,36 @@ fn sampling_and_what_it_leaves_out_are_told() {
       POST /v1/traces: spans 1, bytes before compression 125
       dropped as sampled: 1 (the exporter's sampling leaves it out)
     cloudwatch_logs: to https://logs.eu-central-1.amazonaws.com
+    cloudwatch_metrics: to https://monitoring.eu-central-1.amazonaws.com
     otlp: to http://localhost:4317
       POST /opentelemetry.proto.collector.trace.v1.TraceService/Export: spans 2, bytes before compression 174
     ");
+}
+
+#[test]
+fn metrics_are_told_as_the_datums_that_they_become() {
+    let now = Clock::system().now_unix_nanos();
+    let metrics = format!(
+        r#"{{"resourceMetrics": [{{
+        "resource": {{"attributes": [{{"key": "service.name", "value": {{"stringValue": "shop"}}}}]}},
+        "scopeMetrics": [{{"metrics": [
+            {{"name": "http.server.request.duration", "unit": "s", "histogram": {{"aggregationTemporality": 2, "dataPoints": [
+                {{"startTimeUnixNano": "{}", "timeUnixNano": "{now}", "count": "2", "sum": 0.5, "bucketCounts": ["2", "0"], "explicitBounds": [1]}}
+            ]}}}},
+            {{"name": "process.cpu.time", "gauge": {{"dataPoints": [{{"timeUnixNano": "{now}", "asInt": "1"}}]}}}}
+        ]}}]}}]}}"#,
+        now - 1
+    );
+    let config = CONFIG.split("exporters:").next().expect("a part").to_owned()
+        + "exporters: { cloudwatch_metrics: { region: eu-central-1 } }";
+    let told = explained(&config, &metrics).expect("OTLP");
+    let minute = (now / 60_000_000_000 * 60).to_string();
+    insta::assert_snapshot!(told.replace(&minute, "MINUTE"), @r#"
+    cloudwatch_metrics: to https://monitoring.eu-central-1.amazonaws.com
+      PutMetricData: namespace Meridian, datums 1
+      {"MetricName":"http.server.request.duration","Dimensions":[{"Name":"service.name","Value":"shop"}],"Timestamp":MINUTE,"StorageResolution":60,"Unit":"Seconds","Values":[0.25],"Counts":[2]}
+      dropped as not_selected: 1 (the exporter's configuration does not select it)
+    "#);
 }
 
 #[test]

@@ -35,31 +35,21 @@ impl Child {
              admin: {{ listen: \"127.0.0.1:0\" }}\n",
             spool.display()
         );
-        let (path, log) = (
-            directory.path().join("agent.yaml"),
-            directory.path().join("agent.log"),
-        );
-        std::fs::write(&path, config).expect("written");
-        let output = File::create(&log).expect("a log");
-        let process = Command::new(env!("CARGO_BIN_EXE_meridian-agent"))
-            .arg("--config")
-            .arg(&path)
-            .env_clear()
-            .env("HOME", directory.path())
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(output)
-            .spawn()
-            .expect("the agent starts");
-        let is_built = |log: &str| log.contains("the agent is built");
-        let text = read_until(&log, "the agent is built", is_built).await;
+        std::fs::write(directory.path().join("agent.yaml"), config).expect("written");
+        let (process, http, admin) = run(directory.path(), environment).await;
         Self {
             process,
-            http: address(&text, "http="),
-            admin: address(&text, "admin="),
+            http,
+            admin,
             directory,
         }
+    }
+
+    /// Kills the agent wherever it is, and starts it again.
+    pub async fn restart(&mut self, environment: &[(String, String)]) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("a child");
+        (self.process, self.http, self.admin) = run(self.directory.path(), environment).await;
     }
 
     /// Where the agent's home is.
@@ -154,6 +144,26 @@ impl Drop for Child {
             eprintln!("--- the agent's log\n{}", self.log());
         }
     }
+}
+
+/// An agent with the configuration in its home; where it receives, and its metrics are.
+async fn run(home: &Path, environment: &[(String, String)]) -> (Process, SocketAddr, SocketAddr) {
+    let log = home.join("agent.log");
+    let output = File::create(&log).expect("a log");
+    let process = Command::new(env!("CARGO_BIN_EXE_meridian-agent"))
+        .arg("--config")
+        .arg(home.join("agent.yaml"))
+        .env_clear()
+        .env("HOME", home)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(output)
+        .spawn()
+        .expect("the agent starts");
+    let is_built = |log: &str| log.contains("the agent is built");
+    let text = read_until(&log, "the agent is built", is_built).await;
+    (process, address(&text, "http="), address(&text, "admin="))
 }
 
 fn read(path: &Path) -> String {
