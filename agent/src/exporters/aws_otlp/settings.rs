@@ -90,3 +90,61 @@ pub fn signals(signal: Signal) -> &'static [Signal] {
         Signal::Metrics => &[Signal::Metrics],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use meridian_runtime::config::Document;
+
+    use super::*;
+
+    fn read(signal: Signal, text: &str) -> Result<Settings, String> {
+        let document = Document::parse("agent.yaml", text, &|_| None).expect("YAML");
+        let settings = Settings::read(signal, document.root());
+        document.finish(settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn records_go_to_the_groups_and_streams_of_the_other_protocol_unless_they_are_named() {
+        let settings = read(Signal::Logs, "{ region: eu-central-1 }").expect("no faults");
+        let names = settings.log.expect("names");
+        assert_eq!(
+            (names.group.as_str(), names.stream.as_str()),
+            ("/meridian/{cluster}", "{node}")
+        );
+        let settings = read(
+            Signal::Spans,
+            "{ region: eu-central-1, sampling: { ratio: 0.5 } }",
+        );
+        assert_eq!(settings.expect("no faults").log, None);
+    }
+
+    #[test]
+    fn what_an_otlp_endpoint_cannot_do_is_a_fault() {
+        for (signal, text, key) in [
+            (
+                Signal::Logs,
+                "{ region: r, log_group: \"/a/{service.name}\" }",
+                "log_group",
+            ),
+            (Signal::Logs, "{ region: r, log_stream: \"\" }", "log_stream"),
+            (Signal::Logs, "{ region: r, sampling: { ratio: 1 } }", "sampling"),
+            (Signal::Logs, "{ region: r, retention_days: 7 }", "retention_days"),
+            (
+                Signal::Spans,
+                "{ region: r, sampling: { ratio: 1.5 } }",
+                "sampling.ratio",
+            ),
+            (
+                Signal::Spans,
+                "{ region: r, index_all_attributes: true }",
+                "index_all_attributes",
+            ),
+            (Signal::Metrics, "{ region: r, namespace: n }", "namespace"),
+            (Signal::Metrics, "{}", "region"),
+        ] {
+            let faults = read(signal, text).expect_err(text);
+            let (_, told) = faults.split_once(key).expect(&faults);
+            assert!(told.starts_with(": ") && faults.lines().count() == 1, "{faults}");
+        }
+    }
+}
