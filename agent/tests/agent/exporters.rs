@@ -17,4 +17,5 @@ mod process;
 mod rig;
 mod spans;
 mod standin;
+mod together;
 mod xray;

@@ -7,14 +7,8 @@ use aws_standin::{Action, Faults, Standin};
 use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
-use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
-use opentelemetry_proto::tonic::metrics::v1::{
-    Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics,
-};
 use prost::Message as _;
 
 use super::child::Child;
@@ -128,46 +122,4 @@ async fn log_records_go_to_the_stream_that_is_configured_and_rejected_ones_are_c
     });
     assert_eq!(stored, 10_890);
     assert!(calls >= 4, "3.6 MB in {calls} calls");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn data_points_are_divided_among_requests_and_one_with_too_many_labels_is_left_out() {
-    let aws = standin(1).await;
-    aws.fail(Faults {
-        throttled: 0.3,
-        unprocessed: 0.01,
-        ..Faults::default()
-    });
-    let agent = agent("cloudwatch_metrics", &aws, "").await;
-    let labels = |count: usize| (0..count).map(|label| attribute(&format!("label {label}"), text("x")));
-    let point = |number: u64| NumberDataPoint {
-        time_unix_nano: Clock::system().now_unix_nanos(),
-        value: Some(Number::AsInt(1)),
-        attributes: labels(if number == 1000 { 151 } else { 3 }).collect(),
-        ..NumberDataPoint::default()
-    };
-    let metric = Metric {
-        name: "queue".to_owned(),
-        data: Some(Data::Gauge(Gauge {
-            data_points: (0..2501).map(point).collect(),
-        })),
-        ..Metric::default()
-    };
-    let metrics = ExportMetricsServiceRequest {
-        resource_metrics: vec![ResourceMetrics {
-            scope_metrics: vec![ScopeMetrics {
-                metrics: vec![metric],
-                ..ScopeMetrics::default()
-            }],
-            ..ResourceMetrics::default()
-        }],
-    };
-    agent.send("/v1/metrics", &metrics.encode_to_vec()).await;
-    let metrics = agent.settled("cloudwatch_metrics", Signal::Metrics, 2501).await;
-    assert_well_formed(&aws);
-    let dropped = |reason| dropped(&metrics, reason, "cloudwatch_metrics", Signal::Metrics);
-    assert_eq!(dropped("too_large"), 1);
-    let taken = aws.look(|seen| i64::try_from(seen.points).expect("few"));
-    assert!(taken < 2500, "some are rejected");
-    assert_eq!(taken + dropped("refused"), 2500);
 }

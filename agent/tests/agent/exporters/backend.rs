@@ -15,6 +15,9 @@ use meridian_runtime::tasks::{self, Task};
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use parking_lot::Mutex;
 use prost::Message as _;
 
@@ -40,6 +43,7 @@ struct Seen {
     faults: Faults,
     requests: usize,
     taken: BTreeMap<String, usize>,
+    items: u64,
 }
 
 /// A running backend.
@@ -61,6 +65,8 @@ impl Backend {
         }));
         let router = Router::new()
             .route("/v1/logs", post(take))
+            .route("/v1/traces", post(take_spans))
+            .route("/v1/metrics", post(take_points))
             .with_state(Arc::clone(&seen));
         let server = tasks::spawn("backend", async move {
             axum::serve(listener, router).await.expect("serves");
@@ -80,6 +86,11 @@ impl Backend {
     /// How often each body was taken.
     pub fn taken(&self) -> BTreeMap<String, usize> {
         self.seen.lock().taken.clone()
+    }
+
+    /// Items of all signals.
+    pub fn items(&self) -> u64 {
+        self.seen.lock().items
     }
 
     pub fn requests(&self) -> usize {
@@ -120,6 +131,7 @@ async fn take(State(seen): State<Arc<Mutex<Seen>>>, headers: HeaderMap, body: By
     {
         return (StatusCode::BAD_REQUEST, "an item that is no good").into_response();
     }
+    seen.items += bodies.len() as u64;
     for body in bodies {
         *seen.taken.entry(body).or_default() += 1;
     }
@@ -133,4 +145,28 @@ async fn take(State(seen): State<Arc<Mutex<Seen>>>, headers: HeaderMap, body: By
     ExportLogsServiceResponse { partial_success }
         .encode_to_vec()
         .into_response()
+}
+
+async fn take_spans(State(seen): State<Arc<Mutex<Seen>>>, body: Bytes) -> StatusCode {
+    let plain = zstd::decode_all(&*body).expect("zstd");
+    let request = ExportTraceServiceRequest::decode(&*plain).expect("OTLP");
+    let scopes = request.resource_spans.iter().flat_map(|group| &group.scope_spans);
+    seen.lock().items += scopes.map(|scope| scope.spans.len() as u64).sum::<u64>();
+    StatusCode::OK
+}
+
+/// Of gauges.
+async fn take_points(State(seen): State<Arc<Mutex<Seen>>>, body: Bytes) -> StatusCode {
+    let plain = zstd::decode_all(&*body).expect("zstd");
+    let request = ExportMetricsServiceRequest::decode(&*plain).expect("OTLP");
+    let scopes = request
+        .resource_metrics
+        .iter()
+        .flat_map(|group| &group.scope_metrics);
+    for metric in scopes.flat_map(|scope| &scope.metrics) {
+        if let Some(Data::Gauge(gauge)) = &metric.data {
+            seen.lock().items += gauge.data_points.len() as u64;
+        }
+    }
+    StatusCode::OK
 }

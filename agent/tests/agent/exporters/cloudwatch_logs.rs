@@ -48,7 +48,7 @@ fn text(text: impl Into<String>) -> Option<AnyValue> {
 }
 
 /// A request of a service's records: times and bodies.
-fn logs(service: &str, records: impl IntoIterator<Item = (u64, String)>) -> Vec<u8> {
+pub(super) fn logs(service: &str, records: impl IntoIterator<Item = (u64, String)>) -> Vec<u8> {
     let record = |(time_unix_nano, body): (u64, String)| LogRecord {
         time_unix_nano,
         body: text(body),
@@ -77,7 +77,7 @@ fn logs(service: &str, records: impl IntoIterator<Item = (u64, String)>) -> Vec<
 }
 
 /// Records of now, with bodies of this beginning and a number.
-fn numbered(begin: &str, numbers: std::ops::Range<usize>) -> Vec<(u64, String)> {
+pub(super) fn numbered(begin: &str, numbers: std::ops::Range<usize>) -> Vec<(u64, String)> {
     let now = now();
     numbers.map(|number| (now, format!("{begin} {number}"))).collect()
 }
