@@ -5,8 +5,10 @@
 //! and the far side, which share the machine, do not count. It asserts nothing.
 
 mod agents;
+mod aws_sink;
 pub mod client;
 pub mod content;
+mod exporters;
 mod freshness;
 mod hostile;
 mod ingest;

@@ -15,6 +15,7 @@ pub const HELP: &str = "bench [OPTION …] [PART …]        all parts if none i
   metrics      the same with data points
   ack          acknowledgement at 20,000 spans per second, all of them
   overload     our agent's memory when more is offered than it can take
+  exporters    what each exporter costs our agent beyond intake and spool
   aggregator   three agents' streams until they are committed and compacted
   freshness    from a span's end until SQL sees it, at 20,000 spans per second
   queries      answers from ten million stored spans, beside DuckDB

@@ -10,14 +10,14 @@ use meridian_proto::signal::Signal;
 use crate::bench::machine::Machine;
 use crate::bench::options::{HELP, Options};
 use crate::bench::report::{Part, Report};
-use crate::bench::{agents, freshness, hostile, ingest, outage, progress, queries, say};
+use crate::bench::{agents, exporters, freshness, hostile, ingest, outage, progress, queries, say};
 use crate::otlp::now_unix_nanos;
 use crate::process::build_folder;
 
 type Measure = fn(&Options) -> Part;
 
 /// The parts; those that repeat a part of another, or measure no cost, are left out of a whole run.
-const PARTS: [(&str, bool, Measure); 11] = [
+const PARTS: [(&str, bool, Measure); 12] = [
     ("spans", true, |options| {
         agents::beside_peers("spans", Signal::Spans, options)
     }),
@@ -30,6 +30,7 @@ const PARTS: [(&str, bool, Measure); 11] = [
     ("agent", false, agents::alone),
     ("ack", false, agents::acknowledgement),
     ("overload", true, agents::overload),
+    ("exporters", true, exporters::part),
     ("aggregator", true, ingest::part),
     ("freshness", true, freshness::part),
     ("queries", true, queries::part),

@@ -175,37 +175,3 @@ fn spans_of_the_sdk_are_read_back_from_x_ray() {
         Ok(())
     });
 }
-
-#[test]
-fn metrics_of_the_sdk_are_read_back_from_cloudwatch() {
-    lab::run(|lab| async move {
-        let rule = "{ dimensions: [service.name] }";
-        // moto's server decompresses a body twice.
-        let keys = format!(
-            "compression: none, metrics: {{ counter: {rule}, classic: {rule}, exponential: {rule} }}"
-        );
-        let Some((_, read)) = through(&lab, "cloudwatch_metrics", &keys).await? else {
-            return Ok(());
-        };
-        // What the SDK has recorded: a counter's parts, and the same values in two histograms.
-        let values = 0.001 + 0.05 + 0.5 + 5.0 + 50.0 + 1e9;
-        for (name, sum, count) in [
-            ("counter", 12.0, None),
-            ("classic", values, Some(7.0)),
-            ("exponential", values, Some(7.0)),
-        ] {
-            let metrics = each(&read["metrics"], &["*"]);
-            let metric = metrics.into_iter().find(|metric| metric["name"] == name);
-            let metric = metric.with_context(|| format!("{name} did not arrive"))?;
-            ensure!(metric["namespace"] == "Meridian", "{metric}");
-            let points = each(metric, &["points", "*"]);
-            let total = |key: &str| -> f64 { points.iter().filter_map(|point| point[key].as_f64()).sum() };
-            ensure!((total("Sum") - sum).abs() <= 1e-9 * sum, "{metric}");
-            ensure!(
-                count.is_none_or(|count| total("SampleCount") == count),
-                "{metric}"
-            );
-        }
-        Ok(())
-    });
-}
