@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use system_tests::agent::{Agent, AgentSpec};
 use system_tests::lab::{self, Lab};
 use system_tests::moto::{Moto, REGION};
@@ -172,6 +172,37 @@ fn spans_of_the_sdk_are_read_back_from_x_ray() {
             check_segment(span, document.with_context(|| format!("{span} did not arrive"))?)?;
         }
         ensure!(documents.is_empty(), "were not sent: {documents:?}");
+        Ok(())
+    });
+}
+#[test]
+fn metrics_of_the_sdk_are_read_back_from_cloudwatch() {
+    lab::run(|lab| async move {
+        // moto decompresses a body before it checks the signature, which is of the compressed one.
+        let keys = "compression: none, rate: 100, namespace: Test, metrics: { \"*\": { dimensions: [service.name] } }";
+        let Some((_, read)) = through(&lab, "cloudwatch_metrics", keys).await? else {
+            return Ok(());
+        };
+        let metrics = each(&read["metrics"], &["*"]);
+        // What `sdk_sends_everything.py` counts and records: the sums and counts of its own values.
+        for (name, statistic, expected) in [
+            ("counter", "Sum", 12.0),
+            ("observed", "Sum", 0.25),
+            ("classic", "SampleCount", 7.0),
+            ("exponential", "SampleCount", 7.0),
+        ] {
+            let mut found = metrics.iter().filter(|metric| metric["name"] == name);
+            let metric = found.next().with_context(|| format!("{name}: {read}"))?;
+            ensure!(found.next().is_none(), "{name} is there twice: {read}");
+            ensure!(metric["namespace"] == "Test", "{metric}");
+            ensure!(
+                metric["dimensions"] == json!({ "service.name": "lossless-grpc" }),
+                "{metric}"
+            );
+            let values = each(metric, &["points", "*", statistic]);
+            let sum: f64 = values.iter().filter_map(|value| value.as_f64()).sum();
+            ensure!((sum - expected).abs() < 1e-6, "{name}: {metric}");
+        }
         Ok(())
     });
 }

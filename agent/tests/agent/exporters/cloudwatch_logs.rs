@@ -219,7 +219,7 @@ async fn a_large_backlog_needs_hardly_more_calls_than_the_fewest() {
         ..Faults::default()
     });
     // Nothing that is not full leaves before the end.
-    let agent = agent(&aws, ", linger: 10m").await;
+    let agent = agent(&aws, ", linger: 10m, window_bytes: 8MiB").await;
     let (events, bytes) = (8000, 4000);
     for number in 0..8 {
         let records = numbered("event", number * 1000..number * 1000 + 1000).into_iter();
