@@ -122,10 +122,14 @@ impl Child {
         read_until(&self.home().join("agent.log"), part, |log| log.contains(part)).await;
     }
 
-    /// Asks the agent to end, and waits until it has.
-    pub async fn end(mut self) {
+    /// Asks the agent to end.
+    pub fn ask_to_end(&self) {
         let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process"), Kill::TERM).expect("it runs");
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(mut self) {
         let deadline = Instant::now() + DEADLINE;
         while self.process.try_wait().expect("a child").is_none() {
             assert!(Instant::now() < deadline, "it does not end");

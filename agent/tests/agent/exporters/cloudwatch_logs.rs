@@ -138,7 +138,7 @@ async fn throttling_resets_lost_and_slow_answers_lose_nothing() {
     let arrived = arrived(&aws);
     assert!((0..sent).all(|number| arrived.contains_key(&format!("event {number}"))));
     aws.look(|seen| assert_eq!(iam::needed(seen), iam::allowed(NAME)));
-    for number in 0..8 {
+    for number in 0..40 {
         let group = format!("/meridian/service-{number}");
         assert_eq!(aws.retention_days(&group), Some(7), "{group}");
     }
@@ -221,8 +221,8 @@ async fn a_large_backlog_needs_hardly_more_calls_than_the_fewest() {
     // Nothing that is not full leaves before the end.
     let agent = agent(&aws, ", linger: 10m, window_bytes: 8MiB").await;
     let (events, bytes) = (8000, 4000);
-    for number in 0..8 {
-        let records = numbered("event", number * 1000..number * 1000 + 1000).into_iter();
+    for number in 0..40 {
+        let records = numbered("event", number * 200..number * 200 + 200).into_iter();
         let records = records.map(|(time, text)| (time, format!("{text:x<bytes$}")));
         agent.send_logs(&logs("backlog", records)).await;
     }
@@ -230,8 +230,11 @@ async fn a_large_backlog_needs_hardly_more_calls_than_the_fewest() {
         aws.look(|seen| seen.calls(Action::PutLogEvents)) > 2
     })
     .await;
+    // Most of it is read and sent only while the agent ends.
+    agent.ask_to_end();
+    agent.says("stopped stage=\"receivers\"").await;
     aws.fail(Faults::default());
-    agent.end().await;
+    agent.ended().await;
     assert_well_formed(&aws);
     let (stored, calls) = aws.look(|seen| {
         let stored: usize = seen.streams.values().map(|stream| stream.count).sum();
