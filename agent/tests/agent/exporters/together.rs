@@ -17,7 +17,7 @@ use super::child::Child;
 use super::cloudwatch_logs::{logs, numbered};
 use super::fake::Fake;
 use super::spans::{attribute, shop, span, text};
-use super::standin::{REGION, assert_well_formed, items, standin};
+use super::standin::{assert_well_formed, items, standin};
 
 const EXPORTERS: [(&str, &[Signal]); 5] = [
     ("aggregator", &Signal::ALL),
