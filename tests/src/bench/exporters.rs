@@ -149,7 +149,7 @@ async fn cost(lab: &Arc<Lab>, signal: Signal, (key, entries): (&str, &str), requ
     spec.environment = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
         .map(|name| (name.to_owned(), "bench".to_owned()))
         .to_vec();
-    let mut agent = Agent::start(lab, spec).await?;
+    let agent = Agent::start(lab, spec).await?;
     client::send(agent.grpc(), Load::full(signal, WARM_UP_REQUESTS.min(requests))).await?;
     agent.drained(DRAINED_WITHIN).await?;
     let so_far = || {
