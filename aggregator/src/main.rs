@@ -15,7 +15,15 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// Two pools rather than four for each core, and freed pages go back to the kernel after a second.
-const ALLOCATOR_SETTINGS: [Setting; 1] = [("MALLOC_CONF", "narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0")];
+/// What C code allocates stays with glibc: in its place jemalloc hangs at the start with libraries
+/// that stand before both, such as libfaketime.
+const ALLOCATOR_SETTINGS: [Setting; 2] = [
+    (
+        "_RJEM_MALLOC_CONF",
+        "narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0",
+    ),
+    ("MALLOC_ARENA_MAX", "2"),
+];
 
 const PROGRAM: Program = Program {
     name: env!("CARGO_PKG_NAME"),
