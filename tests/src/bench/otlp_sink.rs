@@ -21,6 +21,7 @@ use crate::bench::targets::Delivered;
 /// A gRPC frame's flag and length.
 const FRAME_HEAD: usize = 5;
 const BODY_BYTES_MAX: usize = 256 << 20;
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const LENGTH_DELIMITED: u64 = 2;
 
 /// Listens until the set is dropped; what arrives is counted in `delivered`.
@@ -58,6 +59,10 @@ fn count(path: &str, frame: &[u8]) -> Result<u64> {
     let mut inflated = Vec::new();
     let message = match frame[0] {
         0 => message,
+        _ if message.starts_with(&ZSTD_MAGIC) => {
+            inflated = zstd::decode_all(message)?;
+            &inflated
+        }
         _ => {
             flate2::read::GzDecoder::new(message).read_to_end(&mut inflated)?;
             &inflated
