@@ -1,13 +1,19 @@
-//! Wall-clock time, so that a test can set it.
+//! Wall-clock time, so that a test can set it, and the time that passes, so that a test can hold it.
 //!
 //! It does not sleep: waiting is `tokio::time`, which tests pause by themselves.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
+
+/// This moment by the runtime's own time, which nobody sets, and which stands still in a runtime
+/// that a test has paused.
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
 
 /// Tells the time of day. Clones of a manual clock share one hand.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ mod template;
 use bytes::Bytes;
 use meridian_proto::attributes::{push_int, push_json_string};
 use meridian_proto::signal::Signal;
-use meridian_runtime::clock::Clock;
+use meridian_runtime::clock::{Clock, now};
 use serde::Deserialize;
 
 use crate::ledger::DropReason;
@@ -206,10 +206,6 @@ impl Sink for CloudwatchLogs {
             Err(error) => verdict_of_silence("PutLogEvents", &error),
         }
     }
-}
-
-fn now() -> std::time::Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 fn time_of(log: &LogRecord<'_>, received: u64) -> u64 {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use meridian_proto::signal::Signal;
+use meridian_runtime::clock::now;
 use meridian_runtime::tasks::{self, Task, TaskError};
 
 use super::books::Settled;
@@ -395,11 +396,6 @@ async fn told<C>(stop: &mut Stop, is_stopping: bool) -> Event<C> {
 async fn news(listener: &mut Reader) {
     listener.wait_for_more().await;
     tokio::time::sleep(NEWS_PAUSE).await;
-}
-
-/// The time of the runtime, which tests can hold.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 async fn until(due: Option<Instant>) {

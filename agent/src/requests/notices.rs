@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use meridian_runtime::clock;
 use parking_lot::Mutex;
 
 /// A kind is told this often at most.
@@ -20,7 +21,7 @@ pub struct Notices {
 impl Notices {
     /// Whether this kind is to be told now; then it counts as told.
     pub fn is_due(&self, kind: &str) -> bool {
-        let now = tokio::time::Instant::now().into_std();
+        let now = clock::now();
         let mut told = self.told.lock();
         let is_due = match told.get(kind) {
             Some(last) => now.saturating_duration_since(*last) >= TOLD_AGAIN,

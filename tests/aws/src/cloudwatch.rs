@@ -12,7 +12,7 @@ use crate::account::{Account, Answer};
 use crate::action::Dialect;
 use crate::call::Call;
 use crate::problem::{Problem, REQUEST_ID, taken};
-pub use datum::{Datum, Measured};
+pub use datum::{Datum, METRIC_UNITS, Measured};
 
 /// Of a body as it was sent.
 const BODY_BYTES_MAX: usize = 1_048_576;

@@ -36,7 +36,7 @@ use tokio::net::TcpListener;
 
 use account::Account;
 pub use action::Action;
-pub use cloudwatch::{Datum, Measured};
+pub use cloudwatch::{Datum, METRIC_UNITS, Measured};
 pub use faults::{Bucket, Denied, Faults};
 pub use problem::Cause;
 pub use seen::{Document, Refusal, Seen, Stream};

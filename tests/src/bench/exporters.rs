@@ -23,6 +23,7 @@ const CPU: Column = Column::new("CPU µs/item", 2);
 const BEYOND: Column = Column::new("beyond intake and spool", 2);
 const CALLS: Column = Column::new("calls", 0);
 const ITEMS_PER_CALL: Column = Column::new("items/call", 1);
+const CALLS_RATIO: Column = Column::new("calls ÷ fewest", 3);
 const BYTES: Column = Column::new("bytes/item", 1);
 const PEAK: Column = Column::new("peak RSS MiB", 0);
 
@@ -103,8 +104,6 @@ pub fn part(options: &Options) -> Part {
     part.note("beyond: less the CPU of the same load into an agent whose exporter takes another signal");
     part
 }
-
-const CALLS_RATIO: Column = Column::new("calls ÷ fewest", 3);
 
 fn measured(part: &mut Part, case: &Case, options: &Options) -> Result<()> {
     let requests = (options.items / u64::from(ITEMS)).max(1);

@@ -10,6 +10,7 @@ use meridian_proto::payload::PayloadError;
 use meridian_proto::stream::{
     Ack, AgentMessage, AggregatorMessage, Flush, Welcome, agent_message, aggregator_message,
 };
+use meridian_runtime::clock::now;
 use meridian_runtime::tasks::{self, Task, TaskError};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
@@ -323,11 +324,6 @@ impl<'a> Session<'a> {
             tracing::debug!("the aggregator did not close the stream after Goodbye");
         }
     }
-}
-
-/// The core's clock; under a paused runtime it stands still.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 async fn finished(work: &mut Option<Task<Work>>) -> Result<Work, TaskError> {

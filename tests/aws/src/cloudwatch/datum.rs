@@ -14,7 +14,8 @@ const VALUES_MAX: usize = 150;
 const HOUR: i64 = 3_600_000;
 const FUTURE_MAX: i64 = 2 * HOUR;
 const PAST_MAX: i64 = 14 * 24 * HOUR;
-const UNITS: [&str; 27] = [
+/// Every unit that a datum may have.
+pub const METRIC_UNITS: [&str; 27] = [
     "Seconds",
     "Microseconds",
     "Milliseconds",
@@ -109,7 +110,7 @@ impl Datum {
             return Err(Fault::invalid("MetricName", name));
         }
         let unit = datum.get("Unit").map(|unit| unit.as_str().unwrap_or_default());
-        if let Some(other) = unit.filter(|unit| !UNITS.contains(unit)) {
+        if let Some(other) = unit.filter(|unit| !METRIC_UNITS.contains(unit)) {
             return Err(Fault::invalid("Unit", other));
         }
         let resolution = match number(datum.get("StorageResolution"), "StorageResolution")? {

@@ -1,36 +1,7 @@
 //! What CloudWatch demands of every datum, by its documentation and not by our code.
 
+use aws_standin::METRIC_UNITS;
 use serde_json::Value;
-
-const UNITS: [&str; 27] = [
-    "Seconds",
-    "Microseconds",
-    "Milliseconds",
-    "Bytes",
-    "Kilobytes",
-    "Megabytes",
-    "Gigabytes",
-    "Terabytes",
-    "Bits",
-    "Kilobits",
-    "Megabits",
-    "Gigabits",
-    "Terabits",
-    "Percent",
-    "Count",
-    "Bytes/Second",
-    "Kilobytes/Second",
-    "Megabytes/Second",
-    "Gigabytes/Second",
-    "Terabytes/Second",
-    "Bits/Second",
-    "Kilobits/Second",
-    "Megabits/Second",
-    "Gigabits/Second",
-    "Terabits/Second",
-    "Count/Second",
-    "None",
-];
 
 fn text(value: &Value, longest: usize) {
     let text = value.as_str().expect("a string");
@@ -65,7 +36,7 @@ pub fn hold(datum: &Value, now: u64) {
         time + 14 * 86_400 >= now && time <= now + 2 * 3600,
         "{time} at {now}"
     );
-    assert!(UNITS.contains(&datum["Unit"].as_str().expect("a string")));
+    assert!(METRIC_UNITS.contains(&datum["Unit"].as_str().expect("a string")));
     assert!([1, 60].contains(&datum["StorageResolution"].as_u64().expect("a number")));
     if datum.get("Value").is_some() {
         assert!(datum.get("Values").is_none());
