@@ -3,7 +3,8 @@
 //! dropped with a reason.
 //!
 //! - [`sink`] is what an exporter says of its other side; [`courier`] does the rest.
-//! - [`packer`] puts pieces into requests; [`books`] knows what is settled.
+//! - [`packer`] puts pieces into requests, [`quoted`] has their texts; [`books`] knows what is
+//!   settled.
 //! - [`pace`] and [`breaker`] say when a request may leave.
 //! - [`explain`] tells what would be sent.
 //! - [`notices`] are what is said of data that is no good.
@@ -26,6 +27,7 @@ pub mod notices;
 pub mod outbox;
 pub mod pace;
 pub mod packer;
+pub mod quoted;
 pub mod reading;
 pub mod settings;
 pub mod sink;

@@ -22,6 +22,7 @@ use crate::otlp::{Malformed, Origin};
 use crate::requests::aws::{Aws, Call, CallError, Fault, verdict_of_silence};
 use crate::requests::client::{Answer, ClientError};
 use crate::requests::packer::Limits;
+use crate::requests::quoted::Quoter;
 use crate::requests::sink::{Fate, Pieces, Place, Sent, Sink, Trouble, TroubleKind, Verdict};
 use crate::spool::Record;
 use create::Create;
@@ -73,7 +74,8 @@ impl CloudwatchLogs {
     }
 
     fn pieces_of(&self, record: &Record, pieces: &mut Pieces<Event>) -> Result<(), Malformed> {
-        let (mut index, mut text, mut log) = (0, String::new(), LogRecord::default());
+        let (mut index, mut log) = (0, LogRecord::default());
+        let (mut text, mut quoter) = (String::new(), Quoter::default());
         for group in view::resource_groups(&record.body) {
             let group = group?;
             let resource = group.resource()?;
@@ -83,7 +85,9 @@ impl CloudwatchLogs {
                 for fields in scope?.items() {
                     log.read(fields?)?;
                     let time = time_of(&log, record.received_unix_nanos);
-                    let event = self.events.event(&log, time, &members, &mut text)?;
+                    let event = self
+                        .events
+                        .event(&log, time, &members, (&mut text, &mut quoter))?;
                     let place = Place {
                         key,
                         affinity: None,
@@ -187,7 +191,9 @@ impl Sink for CloudwatchLogs {
         );
         for piece in &request.pieces {
             let event = &piece.content.content;
-            let message: String = serde_json::from_str(&event.message).unwrap_or_default();
+            let message: String =
+                serde_json::from_str(&format!("\"{}\"", String::from_utf8_lossy(&event.message)))
+                    .unwrap_or_default();
             text.push_str(&format!("{} {message}\n", event.timestamp));
         }
         text
@@ -237,25 +243,29 @@ fn body(destination: &Destination, request: &Sent<Event>) -> Bytes {
         .iter()
         .map(|piece| piece.content.content.message.len() + 48)
         .sum();
-    let mut body = String::with_capacity(messages + 256);
-    body.push_str("{\"logGroupName\":");
-    push_json_string(&mut body, &destination.group);
-    body.push_str(",\"logStreamName\":");
-    push_json_string(&mut body, &destination.stream);
-    body.push_str(",\"logEvents\":[");
+    let mut head = String::from("{\"logGroupName\":");
+    push_json_string(&mut head, &destination.group);
+    head.push_str(",\"logStreamName\":");
+    push_json_string(&mut head, &destination.stream);
+    head.push_str(",\"logEvents\":[");
+    let mut body = Vec::with_capacity(head.len() + messages + 2);
+    body.extend_from_slice(head.as_bytes());
+    let mut timestamp = String::new();
     for (index, piece) in request.pieces.iter().enumerate() {
         let event = &piece.content.content;
-        body.push_str(if index > 0 {
-            ",{\"timestamp\":"
+        timestamp.clear();
+        push_int(&mut timestamp, i64::try_from(event.timestamp).unwrap_or(i64::MAX));
+        body.extend_from_slice(if index > 0 {
+            b",{\"timestamp\":"
         } else {
-            "{\"timestamp\":"
+            b"{\"timestamp\":"
         });
-        push_int(&mut body, i64::try_from(event.timestamp).unwrap_or(i64::MAX));
-        body.push_str(",\"message\":");
-        body.push_str(&event.message);
-        body.push('}');
+        body.extend_from_slice(timestamp.as_bytes());
+        body.extend_from_slice(b",\"message\":\"");
+        body.extend_from_slice(&event.message);
+        body.extend_from_slice(b"\"}");
     }
-    body.push_str("]}");
+    body.extend_from_slice(b"]}");
     Bytes::from(body)
 }
 

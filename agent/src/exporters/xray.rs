@@ -49,6 +49,7 @@ use crate::requests::aws::{Aws, Call, CallError, Fault, verdict_of_silence};
 use crate::requests::client::ClientError;
 use crate::requests::notices::Notices;
 use crate::requests::packer::Limits;
+use crate::requests::quoted::Quoter;
 use crate::requests::sink::{Pieces, Place, Sent, Sink, Verdict};
 use crate::sampling::Sampler;
 use crate::spool::Record;
@@ -77,8 +78,15 @@ pub const LIMITS: Limits = Limits {
 pub struct Xray {
     aws: Aws,
     /// Records are translated one after the other.
-    mapper: Mutex<Mapper>,
+    translation: Mutex<Translation>,
     notices: Notices,
+}
+
+/// Spans to segments.
+#[derive(Debug)]
+struct Translation {
+    mapper: Mapper,
+    quoter: Quoter,
 }
 
 impl Xray {
@@ -88,7 +96,10 @@ impl Xray {
         let sampler = Sampler::new(settings.sampling);
         Ok(Self {
             aws: Aws::new(&settings.aws, "xray", "xray", within, clock)?,
-            mapper: Mutex::new(Mapper::new(settings.mapping.clone()).sampled(sampler)),
+            translation: Mutex::new(Translation {
+                mapper: Mapper::new(settings.mapping.clone()).sampled(sampler),
+                quoter: Quoter::default(),
+            }),
             notices: Notices::default(),
         })
     }
@@ -122,14 +133,21 @@ impl Sink for Xray {
     }
 
     fn translate(&self, record: &Record, pieces: &mut Pieces<Segment>) {
-        let mapped = self.mapper.lock().documents(&record.body, |mapped| match mapped {
+        let mut translation = self.translation.lock();
+        let Translation { mapper, quoter } = &mut *translation;
+        let mapped = mapper.documents(&record.body, |mapped| match mapped {
             Mapped::Document(document) => {
                 let place = Place {
                     key: 0,
                     affinity: Some(document.trace_id),
                     time: document.time_unix_nanos,
                 };
-                pieces.push(document.item, place, document.json.len(), Segment::of(&document));
+                pieces.push(
+                    document.item,
+                    place,
+                    document.json.len(),
+                    Segment::of(&document, quoter),
+                );
             }
             Mapped::Dropped { item, reason } => {
                 if self.notices.is_due(reason.label()) {

@@ -5,7 +5,6 @@
 //! trace). A request that could have taken more is left open, unless everything has to go.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 /// Requests that are looked at for room, the latest ones.
 const BINS_TRIED: usize = 8;
@@ -82,37 +81,39 @@ impl Limits {
 /// again, with those that have come since.
 pub fn pack<T>(pieces: Vec<Piece<T>>, limits: &Limits) -> Packed<T> {
     let (fit, too_large): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|piece| limits.admits(piece));
-    let mut by_key: BTreeMap<u64, Vec<Piece<T>>> = BTreeMap::new();
-    for piece in fit {
-        by_key.entry(piece.key).or_default().push(piece);
+    let mut packed = Packed {
+        full: Vec::new(),
+        open: Vec::new(),
+        too_large,
+    };
+    let bins = Packing {
+        pieces: &fit,
+        limits,
+        bins: Vec::new(),
+        first_of_key: 0,
     }
-    let (mut full, mut open) = (Vec::new(), Vec::new());
-    for (key, pieces) in by_key {
-        for bin in pack_key(pieces, limits) {
-            let request = Request {
-                key,
-                pieces: bin.pieces,
-            };
-            match bin.is_full {
-                true => full.push(request),
-                false => open.push(request),
-            }
+    .bins();
+    // The pieces are moved once, when all of them have their place.
+    let mut fit: Vec<Option<Piece<T>>> = fit.into_iter().map(Some).collect();
+    for bin in bins {
+        let taken = bin.pieces.iter().filter_map(|index| fit.get_mut(*index)?.take());
+        let request = Request {
+            key: bin.key,
+            pieces: taken.collect(),
+        };
+        match bin.is_full {
+            true => packed.full.push(request),
+            false => packed.open.push(request),
         }
     }
-    for request in full.iter_mut().chain(&mut open).filter(|_| limits.is_ordered) {
-        // Stable: what has one time stays in the order of its arrival.
-        request.pieces.sort_by_key(|piece| piece.time);
-    }
-    Packed {
-        full,
-        open,
-        too_large,
-    }
+    packed
 }
 
 /// A request in the making.
-struct Bin<T> {
-    pieces: Vec<Piece<T>>,
+struct Bin {
+    key: u64,
+    /// By their place among all.
+    pieces: Vec<usize>,
     size: Size,
     /// Something did not fit beside its pieces.
     is_full: bool,
@@ -135,17 +136,6 @@ impl Size {
         latest: 0,
     };
 
-    fn of<T>(pieces: &[Piece<T>], limits: &Limits) -> Self {
-        pieces.iter().fold(Self::NONE, |size, piece| {
-            size.and(Self {
-                pieces: piece.weight,
-                bytes: limits.cost(piece),
-                earliest: piece.time,
-                latest: piece.time,
-            })
-        })
-    }
-
     fn and(self, other: Self) -> Self {
         Self {
             pieces: self.pieces.saturating_add(other.pieces),
@@ -164,59 +154,94 @@ impl Size {
     }
 }
 
-fn pack_key<T>(pieces: Vec<Piece<T>>, limits: &Limits) -> Vec<Bin<T>> {
-    let mut bins: Vec<Bin<T>> = Vec::new();
-    for family in families(pieces) {
-        let size = Size::of(&family, limits);
-        if size.has_room(limits) && size.is_within_span(limits) {
-            place(&mut bins, family, size, limits);
-            continue;
-        }
-        for piece in family {
-            let size = Size::of(std::slice::from_ref(&piece), limits);
-            place(&mut bins, vec![piece], size, limits);
-        }
-    }
-    bins
+struct Packing<'p, T> {
+    pieces: &'p [Piece<T>],
+    limits: &'p Limits,
+    bins: Vec<Bin>,
+    /// The first bin of the key whose pieces are being placed.
+    first_of_key: usize,
 }
 
-/// The pieces by affinity: the largest families first, because the small ones fill what they
-/// leave; families of one size by their times.
-fn families<T>(mut pieces: Vec<Piece<T>>) -> Vec<Vec<Piece<T>>> {
-    pieces.sort_by_key(|piece| (piece.affinity, piece.time));
-    let mut families: Vec<Vec<Piece<T>>> = Vec::new();
-    for piece in pieces {
-        match families.last_mut() {
-            Some(family)
-                if piece.affinity.is_some() && family.iter().all(|one| one.affinity == piece.affinity) =>
-            {
-                family.push(piece);
+impl<T> Packing<'_, T> {
+    fn bins(mut self) -> Vec<Bin> {
+        let mut order: Vec<usize> = (0..self.pieces.len()).collect();
+        let pieces = self.pieces;
+        let of = |index: &usize| {
+            pieces
+                .get(*index)
+                .map(|piece| (piece.key, piece.affinity, piece.time))
+        };
+        // Stable: what has one time stays in the order of its arrival.
+        order.sort_by_key(of);
+        let key = |index: &usize| pieces.get(*index).map(|piece| piece.key);
+        for of_key in order.chunk_by(|one, other| key(one) == key(other)) {
+            self.first_of_key = self.bins.len();
+            self.place_key(of_key);
+        }
+        if self.limits.is_ordered {
+            for bin in &mut self.bins {
+                bin.pieces
+                    .sort_unstable_by_key(|index| (pieces.get(*index).map(|piece| piece.time), *index));
             }
-            _ => families.push(vec![piece]),
         }
+        self.bins
     }
-    families.sort_by_key(|family| (Reverse(family.len()), family.first().map(|piece| piece.time)));
-    families
-}
 
-/// Into the first of the latest bins that takes them, or a new one.
-fn place<T>(bins: &mut Vec<Bin<T>>, pieces: Vec<Piece<T>>, size: Size, limits: &Limits) {
-    let tried = bins.len().saturating_sub(BINS_TRIED);
-    for bin in bins.iter_mut().skip(tried) {
-        let together = bin.size.and(size);
-        if !together.has_room(limits) {
-            bin.is_full = true;
-        } else if together.is_within_span(limits) {
-            bin.size = together;
-            bin.pieces.extend(pieces);
-            return;
+    /// By affinity: the largest families first, because the small ones fill what they leave;
+    /// families of one size by their times.
+    fn place_key(&mut self, order: &[usize]) {
+        let pieces = self.pieces;
+        let affinity = |index: &usize| pieces.get(*index).and_then(|piece| piece.affinity);
+        let time = |index: &usize| pieces.get(*index).map(|piece| piece.time);
+        let mut families: Vec<&[usize]> = order
+            .chunk_by(|one, other| affinity(one).is_some() && affinity(one) == affinity(other))
+            .collect();
+        families.sort_by_key(|family| (Reverse(family.len()), family.first().map(time)));
+        for family in families {
+            let size = self.size_of(family);
+            if size.has_room(self.limits) && size.is_within_span(self.limits) {
+                self.place(family, size);
+                continue;
+            }
+            for piece in family.chunks(1) {
+                self.place(piece, self.size_of(piece));
+            }
         }
     }
-    bins.push(Bin {
-        pieces,
-        size,
-        is_full: false,
-    });
+
+    fn size_of(&self, pieces: &[usize]) -> Size {
+        let pieces = pieces.iter().filter_map(|index| self.pieces.get(*index));
+        pieces.fold(Size::NONE, |size, piece| {
+            size.and(Size {
+                pieces: piece.weight,
+                bytes: self.limits.cost(piece),
+                earliest: piece.time,
+                latest: piece.time,
+            })
+        })
+    }
+
+    /// Into the first of the latest bins that takes them, or a new one.
+    fn place(&mut self, pieces: &[usize], size: Size) {
+        let tried = self.first_of_key.max(self.bins.len().saturating_sub(BINS_TRIED));
+        for bin in self.bins.iter_mut().skip(tried) {
+            let together = bin.size.and(size);
+            if !together.has_room(self.limits) {
+                bin.is_full = true;
+            } else if together.is_within_span(self.limits) {
+                bin.size = together;
+                bin.pieces.extend_from_slice(pieces);
+                return;
+            }
+        }
+        let first = pieces.first().and_then(|index| self.pieces.get(*index));
+        self.bins.push(Bin {
+            key: first.map_or(0, |piece| piece.key),
+            pieces: pieces.to_vec(),
+            size,
+            is_full: false,
+        });
+    }
 }
 
 #[cfg(test)]

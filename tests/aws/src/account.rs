@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::action::{Action, Dialect};
 use crate::call::Call;
-use crate::faults::{Bucket, Denied, Dice, Faults};
+use crate::faults::{Bucket, Denied, Dice, Faults, Mishap};
 use crate::problem::Problem;
 use crate::seen::Seen;
 use crate::sigv4::{self, Key};
@@ -46,7 +46,7 @@ pub struct Group {
 impl State {
     pub fn fail(&mut self, faults: Faults) {
         self.faults = faults;
-        self.dice.refill();
+        self.dice.restart();
     }
 
     pub fn create(&mut self, group: &str, streams: &[&str]) {
@@ -137,10 +137,10 @@ impl Account {
         let (throttled, bucket, broken) = (state.faults.throttled, state.faults.bucket, state.faults.broken);
         let is_over = quota.is_some_and(|quota| !state.dice.take(Some(action), quota, now_nanos))
             || bucket.is_some_and(|bucket| !state.dice.take(None, bucket, now_nanos));
-        if is_over || state.dice.falls(throttled) {
+        if is_over || state.dice.falls(Mishap::Throttled, throttled) {
             return Err(Problem::throttled(action, dialect));
         }
-        if state.dice.falls(broken) {
+        if state.dice.falls(Mishap::Broken, broken) {
             return Err(Problem::broken(action));
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! How the stand-in fails on demand: shares of the requests, and a bucket of tokens. Chance comes
-//! from a seed; which request meets which throw depends on the order in which they arrive.
+//! from a seed; which request meets which throw depends on the order in which they arrive. Yet a
+//! share of one in twenty strikes once in every twenty: a fault that was asked for is never spared
+//! by luck.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,11 +55,31 @@ pub enum Denied {
     LogGroup(String),
 }
 
+/// What strikes a share of what it can strike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mishap {
+    Throttled,
+    Unprocessed,
+    Reset,
+    LostAnswer,
+    Broken,
+    Slow,
+}
+
 /// What chance and the buckets decide.
 #[derive(Debug)]
 pub struct Dice {
     random: StdRng,
+    turns: BTreeMap<Mishap, Turns>,
     buckets: BTreeMap<Option<Action>, Level>,
+}
+
+/// How often a mishap could have come, and when it comes next.
+#[derive(Debug, Clone, Copy, Default)]
+struct Turns {
+    passed: f64,
+    rounds: f64,
+    strikes_at: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,17 +92,35 @@ impl Dice {
     pub fn of(seed: u64) -> Self {
         Self {
             random: StdRng::seed_from_u64(seed),
+            turns: BTreeMap::new(),
             buckets: BTreeMap::new(),
         }
     }
 
-    /// Whether it happens that happens to this share.
-    pub fn falls(&mut self, share: f64) -> bool {
-        share > 0.0 && self.random.random_bool(share.min(1.0))
+    /// Whether it strikes now that strikes this share: once in each round of `1 / share` turns, at
+    /// a place in it that is left to chance.
+    pub fn falls(&mut self, mishap: Mishap, share: f64) -> bool {
+        if share <= 0.0 {
+            return false;
+        }
+        let turns = self.turns.entry(mishap).or_default();
+        let (round, random) = (turns.rounds, &mut self.random);
+        let strikes_at = *turns
+            .strikes_at
+            .get_or_insert_with(|| ((round + random.random::<f64>()) / share).floor());
+        let falls = turns.passed >= strikes_at;
+        if falls {
+            turns.rounds += 1.0;
+            turns.strikes_at = None;
+        }
+        turns.passed += 1.0;
+        falls
     }
 
-    /// Empties no bucket, but forgets how full the one of all actions was.
-    pub fn refill(&mut self) {
+    /// Begins anew with other shares: empties no bucket of an action, but forgets how full the one
+    /// of all was.
+    pub fn restart(&mut self) {
+        self.turns.clear();
         self.buckets.remove(&None);
     }
 
@@ -120,14 +160,31 @@ mod tests {
     }
 
     #[test]
-    fn one_seed_is_one_sequence_and_a_share_is_kept() {
-        let throws = |seed| {
+    fn one_seed_is_one_sequence_and_every_round_has_its_share() {
+        let throws = |seed, share| {
             let mut dice = Dice::of(seed);
-            (0..1000).map(|_| dice.falls(0.3)).collect::<Vec<_>>()
+            (0..1000)
+                .map(|_| dice.falls(Mishap::Reset, share))
+                .collect::<Vec<_>>()
         };
-        assert_eq!(throws(7), throws(7));
-        assert_ne!(throws(7), throws(8));
-        let fallen = throws(7).into_iter().filter(|fallen| *fallen).count();
-        assert!((250..350).contains(&fallen), "{fallen}");
+        assert_eq!(throws(7, 0.3), throws(7, 0.3));
+        assert_ne!(throws(7, 0.3), throws(8, 0.3));
+        let fallen = |throws: &[bool]| throws.iter().filter(|fallen| **fallen).count();
+        assert!(throws(7, 0.05).chunks(20).all(|round| fallen(round) == 1));
+        let often = throws(7, 0.7);
+        assert!((698..=700).contains(&fallen(&often)), "{}", fallen(&often));
+        assert!(throws(7, 1.0).into_iter().all(|fallen| fallen));
+    }
+
+    #[test]
+    fn one_mishap_takes_no_turn_of_another() {
+        let mut dice = Dice::of(1);
+        let both = (0..40).map(|_| {
+            let is_slow = dice.falls(Mishap::Slow, 0.5);
+            (is_slow, is_slow && dice.falls(Mishap::LostAnswer, 0.1))
+        });
+        let (slow, lost): (Vec<bool>, Vec<bool>) = both.unzip();
+        let times = |throws: Vec<bool>| throws.into_iter().filter(|fallen| *fallen).count();
+        assert_eq!((times(slow), times(lost)), (20, 2));
     }
 }

@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use crate::account::{Account, Answer};
 use crate::action::{Action, Dialect};
 use crate::call::Call;
+use crate::faults::Mishap;
 use crate::logs::{Rejected, find};
 use crate::problem::{Problem, taken};
 
@@ -136,7 +137,9 @@ pub fn metrics(account: &Account, call: &Call) -> Result<Answer, Problem> {
     limit("data points", points, POINTS_MAX)?;
     let mut state = account.state.lock();
     let share = state.faults.unprocessed;
-    let rejected = (0..points).filter(|_| state.dice.falls(share)).count();
+    let rejected = (0..points)
+        .filter(|_| state.dice.falls(Mishap::Unprocessed, share))
+        .count();
     state.seen.points += points - rejected;
     let partial_success = (rejected > 0).then(|| ExportMetricsPartialSuccess {
         rejected_data_points: count(rejected),

@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::account::{Account, Answer};
 use crate::action::Action;
 use crate::call::Call;
+use crate::faults::Mishap;
 
 /// No service takes more.
 const BODY_BYTES_MAX: usize = 16 << 20;
@@ -84,16 +85,16 @@ async fn exchange(
 fn before(account: &Account) -> (bool, Duration) {
     let mut state = account.state.lock();
     let (reset, slow, slowness) = (state.faults.reset, state.faults.slow, state.faults.slowness);
-    let is_reset = state.dice.falls(reset);
+    let is_reset = state.dice.falls(Mishap::Reset, reset);
     state.seen.resets += usize::from(is_reset);
-    let is_slow = state.dice.falls(slow);
+    let is_slow = state.dice.falls(Mishap::Slow, slow);
     (is_reset, if is_slow { slowness } else { Duration::ZERO })
 }
 
 fn loses_answer(account: &Account, action: Action) -> bool {
     let mut state = account.state.lock();
     let share = state.faults.lost_answers;
-    let is_lost = state.dice.falls(share);
+    let is_lost = state.dice.falls(Mishap::LostAnswer, share);
     if is_lost {
         *state.seen.lost_answers.entry(action).or_default() += 1;
     }

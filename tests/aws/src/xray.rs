@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::account::{Account, Answer, State};
 use crate::call::Call;
+use crate::faults::Mishap;
 use crate::problem::{Problem, taken};
 use crate::seen::Document;
 
@@ -65,7 +66,7 @@ fn take(state: &mut State, text: String, keeps: bool) -> Option<Value> {
         return Some(unprocessed);
     }
     let share = state.faults.unprocessed;
-    if state.dice.falls(share) {
+    if state.dice.falls(Mishap::Unprocessed, share) {
         state.seen.unprocessed += 1;
         return Some(unprocessed(&id, "ThrottledException", "Rate exceeded"));
     }

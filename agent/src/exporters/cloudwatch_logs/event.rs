@@ -1,8 +1,9 @@
 //! A log record as the text of an event. CloudWatch counts the text's UTF-8 bytes; what is kept
-//! is the text as it stands in the call, a JSON string.
+//! is the text as it stands in the call.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use meridian_proto::attributes::push_json_string;
 use meridian_proto::ids::to_hex;
 
@@ -10,6 +11,7 @@ use super::settings::Format;
 use crate::otlp::Malformed;
 use crate::otlp::values::AnyValue;
 use crate::otlp::view::{Attributes, LogRecord, Resource};
+use crate::requests::quoted::Quoter;
 
 /// A text that is too long is cut to this, so that its other members fit beside it.
 const CUT_BYTES: usize = 512 << 10;
@@ -29,8 +31,8 @@ pub struct Events {
 pub struct Event {
     /// Milliseconds since the epoch.
     pub timestamp: u64,
-    /// Its text as a JSON string, quotes included.
-    pub message: Box<str>,
+    /// Its text as a JSON string, without its quotes.
+    pub message: Bytes,
     /// The text's bytes.
     pub bytes: usize,
 }
@@ -67,7 +69,7 @@ impl Events {
         record: &LogRecord<'_>,
         time: u64,
         resource_members: &str,
-        text: &mut String,
+        (text, quoter): (&mut String, &mut Quoter),
     ) -> Result<Event, Malformed> {
         text.clear();
         match self.format {
@@ -81,11 +83,9 @@ impl Events {
             // An event without a text is refused, and its whole call with it.
             text.push(' ');
         }
-        let mut message = String::with_capacity(text.len() + text.len() / 4 + 2);
-        push_json_string(&mut message, text);
         Ok(Event {
             timestamp: time / u64::try_from(Duration::from_millis(1).as_nanos()).unwrap_or(1),
-            message: message.into_boxed_str(),
+            message: quoter.quote(text),
             bytes: text.len(),
         })
     }
