@@ -114,7 +114,7 @@ pub use compress::Compressed;
 pub use config::{SpoolConfig, WhenFull};
 pub use delivery::{Backlog, Resumed};
 pub use error::{AppendError, ReadError, SpoolError};
-pub use index::{DropReason, Pending};
+pub use index::{Committed, DropReason, Pending};
 pub use reader::Reader;
 pub use record::{NewRecord, Record};
 pub use recovery::Recovery;
@@ -379,6 +379,11 @@ impl Spool {
     /// The sequence of the oldest record, or of the next one if there is none.
     pub fn oldest_seq(&self) -> u64 {
         self.shared.index.lock().oldest_seq()
+    }
+
+    /// What was written since the spool was opened, by whatever many exporters it is read.
+    pub fn committed(&self) -> Committed {
+        self.shared.index.lock().committed
     }
 
     /// What was compressed since the spool was opened.

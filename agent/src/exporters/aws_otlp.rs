@@ -27,7 +27,7 @@ use crate::requests::compression::Compression;
 use crate::requests::explain;
 use crate::requests::notices::Notices;
 use crate::requests::packer::Limits;
-use crate::requests::sink::{Pieces, Place, Sent, Sink, Trouble, TroubleKind, Verdict};
+use crate::requests::sink::{Fraction, Pieces, Place, Sent, Sink, Trouble, TroubleKind, Verdict};
 use crate::sampling::Sampler;
 use crate::spool::Record;
 use rules::Rules;
@@ -186,6 +186,10 @@ impl Sink for AwsOtlp {
             tracing::error!(seq = record.seq, %error, "a record of the spool is no OTLP request");
             pieces.drop_all(record.items, DropReason::Corrupt);
         }
+    }
+
+    fn divide(&self, signal: Signal, content: &Bytes, items: u32) -> Vec<Fraction<Bytes>> {
+        Fraction::halves(signal, content, items, self.rules.request.item_overhead)
     }
 
     fn show(&self, request: &Sent<Bytes>) -> String {

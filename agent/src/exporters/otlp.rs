@@ -24,7 +24,7 @@ use crate::requests::client::{Answer, Client, ClientError, Version};
 pub use crate::requests::compression::Compression;
 use crate::requests::explain;
 use crate::requests::packer::Limits;
-use crate::requests::sink::{Pieces, Place, Sent, Sink, Trouble, TroubleKind, Verdict};
+use crate::requests::sink::{Fraction, Pieces, Place, Sent, Sink, Trouble, TroubleKind, Verdict};
 use crate::sampling::Sampler;
 use crate::spool::Record;
 pub use settings::{Protocol, Settings};
@@ -171,6 +171,10 @@ impl Sink for Otlp {
             tracing::error!(seq = record.seq, %error, "a record of the spool is no trace request");
             pieces.drop_all(record.items, DropReason::Corrupt);
         }
+    }
+
+    fn divide(&self, signal: Signal, content: &Bytes, items: u32) -> Vec<Fraction<Bytes>> {
+        Fraction::halves(signal, content, items, 0)
     }
 
     fn show(&self, request: &Sent<Bytes>) -> String {

@@ -28,6 +28,7 @@ struct Spooled {
     pending_bytes: IntGaugeVec,
     oldest_seconds: IntGaugeVec,
     spool_bytes: IntGauge,
+    committed: [IntCounter; 2],
     compressed: [IntCounter; 3],
     dropped: IntCounterVec,
     /// How much of the spool's own counts is in `dropped` already, in the order of asking.
@@ -71,6 +72,16 @@ pub fn register(
             &labels,
         )?,
         spool_bytes: IntGauge::new("meridian_agent_spool_bytes", "What the spool takes on the disk.")?,
+        committed: [
+            counter(
+                "committed_records_total",
+                "Records that were written, once for all exporters.",
+            )?,
+            counter(
+                "commits_total",
+                "Writes, each with one fsync: records that arrive together share one.",
+            )?,
+        ],
         compressed: [
             counter("compressed_segments_total", "Segments that were compressed.")?,
             counter("compressed_bytes_before_total", "What they took before.")?,
@@ -96,6 +107,7 @@ impl Collector for Spooled {
         gauges
             .into_iter()
             .chain([dropped])
+            .chain(self.committed.iter().map(|counter| counter as &dyn Collector))
             .chain(self.compressed.iter().map(|counter| counter as &dyn Collector))
             .flat_map(Collector::desc)
             .collect()
@@ -113,19 +125,26 @@ impl Collector for Spooled {
         families.extend(self.oldest_seconds.collect());
         families.extend(self.spool_bytes.collect());
         families.extend(self.dropped.collect());
-        families.extend(self.refresh_compressed());
+        families.extend(self.refresh_counters());
         families
     }
 }
 
 impl Spooled {
-    fn refresh_compressed(&self) -> Vec<MetricFamily> {
-        let now = self.spool.compressed();
-        let counts = [now.segments, now.bytes_before, now.bytes_after];
-        for (counter, count) in self.compressed.iter().zip(counts) {
+    fn refresh_counters(&self) -> Vec<MetricFamily> {
+        let (committed, compressed) = (self.spool.committed(), self.spool.compressed());
+        let counters = self.committed.iter().chain(&self.compressed);
+        let counts = [
+            committed.records,
+            committed.groups,
+            compressed.segments,
+            compressed.bytes_before,
+            compressed.bytes_after,
+        ];
+        for (counter, count) in counters.clone().zip(counts) {
             counter.inc_by(count.saturating_sub(counter.get()));
         }
-        self.compressed.iter().flat_map(Collector::collect).collect()
+        counters.flat_map(Collector::collect).collect()
     }
 
     fn refresh_pending(&self, exporter: &str) {

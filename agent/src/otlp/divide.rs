@@ -98,6 +98,23 @@ pub struct Division {
     pub body: Option<Vec<u8>>,
 }
 
+/// All items of a request in two of about as many.
+pub fn halves(signal: Signal, body: &[u8], items: u32) -> Result<Vec<Division>, Malformed> {
+    let limits = DivideLimits {
+        items: items.div_ceil(2).max(1),
+        ..DivideLimits::NONE
+    };
+    let mut halves = Vec::new();
+    divide(
+        signal,
+        body,
+        &limits,
+        |_| Ok(Choice::Keep),
+        |half| halves.push(half),
+    )?;
+    Ok(halves)
+}
+
 /// Asks for each item what becomes of it, and hands out requests of those that are wanted. An item
 /// that is larger than the limits has one of its own.
 pub fn divide(

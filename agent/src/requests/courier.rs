@@ -17,15 +17,16 @@ use meridian_proto::signal::Signal;
 use meridian_runtime::clock::now;
 use meridian_runtime::tasks::{self, Task, TaskError};
 
-use super::books::Settled;
+use super::books::{ItemId, Settled};
 use super::breaker::Breaker;
 use super::complaints::Complaints;
 use super::metrics::{Counted, Metrics};
 use super::outbox::{Outbox, Queued, Waits, Which};
 use super::pace::Pace;
+use super::packer::Piece;
 use super::reading::{Reading, Translated};
 use super::settings::Settings;
-use super::sink::{Sink, Trouble, TroubleKind, Verdict};
+use super::sink::{Fraction, Part, Sink, Trouble, TroubleKind, Verdict};
 use crate::ledger::{DropReason, Ledger};
 use crate::spool::{ReadError, Reader, Spool};
 use crate::stop::Stop;
@@ -38,6 +39,10 @@ const NEWS_PAUSE: Duration = Duration::from_millis(20);
 const READ_AGAIN: Duration = Duration::from_secs(1);
 /// What a sink keeps for its next start is written so often at most.
 const KEEP_PAUSE: Duration = Duration::from_secs(1);
+/// Who has refused so many pieces, and taken none, refuses everything.
+const REFUSED_IN_A_ROW: u32 = 8;
+/// Who has taken something in this time could take more.
+const TAKEN_LATELY: Duration = Duration::from_secs(60);
 /// The first wait after an endpoint has failed, at most.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 
@@ -63,6 +68,10 @@ pub struct Courier<S: Sink> {
     /// It does so not before this.
     keep_again: Option<Instant>,
     complaints: Complaints,
+    /// When something was last taken.
+    taken: Option<Instant>,
+    /// Pieces that were refused since.
+    refused: u32,
 }
 
 type ReadOutcome<C> = Result<Vec<Translated<C>>, ReadError>;
@@ -116,6 +125,8 @@ impl<S: Sink> Courier<S> {
             keeping: None,
             keep_again: None,
             complaints: Complaints::default(),
+            taken: None,
+            refused: 0,
             sink: Arc::new(sink),
             spool: context.spool,
             ledger: context.ledger,
@@ -286,13 +297,25 @@ impl<S: Sink> Courier<S> {
             Verdict::Taken(exceptions) => {
                 self.works_again();
                 let sent = answer.queued.request.pieces.len();
-                let again = self.reading.settle_request(answer.queued.request, &exceptions);
+                if exceptions.len() < sent {
+                    self.taken = Some(now);
+                    self.refused = 0;
+                }
+                let request = answer.queued.request;
+                let are_others_taken = self.takes_others(now);
+                let returned = self
+                    .reading
+                    .settle_request(request, &exceptions, are_others_taken);
+                if returned.given_up > 0 {
+                    self.counted
+                        .refused(now, "it comes back again and again, while others are taken");
+                }
                 // Pieces that come back are how some services throttle.
-                match again.len() * 2 > sent {
+                match returned.again.len() * 2 > sent {
                     true => self.pace.on_throttle(now),
                     false => self.pace.on_success(),
                 }
-                self.outbox.add(again, now);
+                self.outbox.add(returned.again, now);
             }
             Verdict::Later(trouble) => {
                 self.trouble(&trouble, now);
@@ -301,12 +324,38 @@ impl<S: Sink> Courier<S> {
             Verdict::Refused(message) => {
                 self.works_again();
                 if let Some(alone) = self.outbox.halve(answer.queued) {
-                    self.counted.refused(now, &message);
-                    self.reading.settle(alone, Some(DropReason::Refused));
+                    self.refuse(&alone, &message, now);
                 }
             }
         }
         self.counted.rate(self.pace.rate());
+    }
+
+    /// A piece is refused by itself: so is each of its items, or one of them spoils the others.
+    fn refuse(&mut self, piece: &Piece<Part<S::Content>>, message: &str, now: Instant) {
+        // Whoever refuses everything is not asked about each item.
+        let parts = match self.refused < REFUSED_IN_A_ROW {
+            true => divided(self.sink.as_ref(), piece),
+            false => Vec::new(),
+        };
+        let item = piece.content.item;
+        if parts.is_empty() {
+            self.refused = self.refused.saturating_add(1);
+            self.counted.refused(now, message);
+            self.reading.settle(item, Some(DropReason::Refused));
+        } else {
+            self.reading.divided(item, &parts);
+            parts
+                .into_iter()
+                .rev()
+                .for_each(|part| self.outbox.try_alone(part));
+        }
+    }
+
+    /// Whether something was taken lately.
+    fn takes_others(&self, now: Instant) -> bool {
+        self.taken
+            .is_some_and(|taken| now.saturating_duration_since(taken) < TAKEN_LATELY)
     }
 
     fn works_again(&mut self) {
@@ -374,6 +423,34 @@ impl<S: Sink> Courier<S> {
             self.ledger.delivered(&self.name, signal, passed);
         }
     }
+}
+
+/// A piece in pieces of fewer of its items; none if the sink knows none.
+fn divided<S: Sink>(sink: &S, piece: &Piece<Part<S::Content>>) -> Vec<Piece<Part<S::Content>>> {
+    let item = piece.content.item;
+    if !piece.content.is_divisible {
+        return Vec::new();
+    }
+    let fractions = sink.divide(item.signal, &piece.content.content, item.count);
+    let part = |fraction: Fraction<S::Content>| Piece {
+        key: piece.key,
+        affinity: piece.affinity,
+        time: piece.time,
+        weight: piece.weight.min(fraction.items as usize),
+        bytes: fraction.bytes,
+        content: Part {
+            item: ItemId {
+                index: item.index.saturating_add(fraction.first),
+                count: fraction.items,
+                ..item
+            },
+            content: fraction.content,
+            returned: 0,
+            is_divisible: fraction.items > 1,
+            arrived: piece.content.arrived,
+        },
+    };
+    fractions.into_iter().map(part).collect()
 }
 
 async fn ended<T>(task: &mut Option<Task<T>>) -> Option<Result<T, TaskError>> {

@@ -174,15 +174,23 @@ impl<C> Outbox<C> {
 
     /// A request that is refused as it is: its halves are tried, the first one first. A piece
     /// that is alone comes back.
-    pub fn halve(&mut self, queued: Queued<C>) -> Option<ItemId> {
+    pub fn halve(&mut self, queued: Queued<C>) -> Option<Piece<Part<C>>> {
         let Request { key, mut pieces } = queued.request;
         if pieces.len() < 2 {
-            return pieces.pop().map(|piece| piece.content.item);
+            return pieces.pop();
         }
         let second = pieces.split_off(pieces.len() / 2);
         for pieces in [second, pieces] {
             self.queued.push_front(Queued::new(Request { key, pieces }));
         }
         None
+    }
+
+    /// What has to show by itself whether it is taken: a request of its own, before all others.
+    pub fn try_alone(&mut self, piece: Piece<Part<C>>) {
+        self.queued.push_front(Queued::new(Request {
+            key: piece.key,
+            pieces: vec![piece],
+        }));
     }
 }

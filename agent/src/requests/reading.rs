@@ -16,6 +16,9 @@ use crate::spool::{ReadError, Reader};
 const READ_BYTES: usize = 1 << 20;
 const READ_ITEMS: u32 = 10_000;
 
+/// A part that comes back so often while others are taken never will be.
+const RETURNS_MAX: u8 = 30;
+
 /// A record and what the sink made of it.
 #[derive(Debug)]
 pub struct Translated<C> {
@@ -23,6 +26,15 @@ pub struct Translated<C> {
     signal: Signal,
     bytes: usize,
     pieces: Pieces<C>,
+}
+
+/// What of a request was not taken.
+#[derive(Debug)]
+pub struct Returned<C> {
+    /// Goes again.
+    pub again: Vec<Piece<Part<C>>>,
+    /// So many parts do not any more.
+    pub given_up: usize,
 }
 
 /// What to read.
@@ -112,7 +124,13 @@ impl Reading {
     }
 
     /// A record was read: from now on its parts are on their way.
-    pub fn open<C>(&mut self, record: Translated<C>) -> Vec<Piece<Part<C>>> {
+    pub fn open<C>(&mut self, mut record: Translated<C>) -> Vec<Piece<Part<C>>> {
+        if !record.pieces.drops.is_empty() {
+            // Between the items of a piece there may be some that were left out.
+            for piece in &mut record.pieces.pieces {
+                piece.content.is_divisible = false;
+            }
+        }
         if let Some(track) = self.track(record.signal) {
             track.read_to = record.seq;
             track.books.open(record.seq, record.bytes, record.pieces.groups);
@@ -144,23 +162,45 @@ impl Reading {
         }
     }
 
-    /// A request was taken, but for the exceptions; returns the pieces that must go again.
+    /// A part goes on in others.
+    pub fn divided<C>(&mut self, item: ItemId, parts: &[Piece<Part<C>>]) {
+        if let Some(track) = self.track(item.signal) {
+            for part in parts {
+                track.books.sent_out(part.content.item);
+            }
+            track.books.settle(item, None);
+        }
+    }
+
+    /// A request was taken, but for the exceptions. Where others are taken meanwhile, what comes
+    /// back again and again is given up.
     pub fn settle_request<C>(
         &mut self,
         request: Sent<C>,
         exceptions: &[(usize, Fate)],
-    ) -> Vec<Piece<Part<C>>> {
+        are_others_taken: bool,
+    ) -> Returned<C> {
         let fates: BTreeMap<usize, Fate> = exceptions.iter().copied().collect();
-        let mut again = Vec::new();
-        for (index, piece) in request.pieces.into_iter().enumerate() {
+        let mut returned = Returned {
+            again: Vec::new(),
+            given_up: 0,
+        };
+        for (index, mut piece) in request.pieces.into_iter().enumerate() {
             match fates.get(&index) {
-                Some(Fate::Again) => again.push(piece),
+                Some(Fate::Again) if piece.content.returned >= RETURNS_MAX => {
+                    returned.given_up += 1;
+                    self.settle(piece.content.item, Some(DropReason::Refused));
+                }
+                Some(Fate::Again) => {
+                    piece.content.returned += u8::from(are_others_taken);
+                    returned.again.push(piece);
+                }
                 Some(Fate::Dropped(reason)) => self.settle(piece.content.item, Some(*reason)),
                 Some(Fate::Rejected(items)) => self.reject(piece.content.item, *items),
                 None => self.settle(piece.content.item, None),
             }
         }
-        again
+        returned
     }
 
     /// Takes what is settled, by signal: the cursors go there.

@@ -5,11 +5,13 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use meridian_proto::signal::Signal;
 
 use super::books::{GROUP, Groups, ItemId};
 use super::packer::{Limits, Piece, Request};
 use crate::ledger::DropReason;
+use crate::otlp::divide::{self, Division};
 use crate::spool::Record;
 
 /// The other side of an exporter.
@@ -43,6 +45,12 @@ pub trait Sink: Send + Sync + 'static {
     /// Sends a request once and says what became of it.
     fn send(&self, request: &Sent<Self::Content>) -> impl Future<Output = Verdict> + Send;
 
+    /// A piece of so many items that is refused alone, in pieces of fewer; none where it cannot be
+    /// divided, or is one item.
+    fn divide(&self, _signal: Signal, _content: &Self::Content, _items: u32) -> Vec<Fraction<Self::Content>> {
+        Vec::new()
+    }
+
     /// Everything up to this record is settled. What is to be known of it at the next start is
     /// made durable now, before the cursor moves. Called where blocking is allowed, and only if
     /// it keeps something.
@@ -52,6 +60,37 @@ pub trait Sink: Send + Sync + 'static {
 /// A request on its way.
 pub type Sent<C> = Request<Part<C>>;
 
+/// Some of the items of a piece.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fraction<C> {
+    /// Which of the piece's items is the first.
+    pub first: u32,
+    /// How many, one after the other.
+    pub items: u32,
+    /// See [`Piece::bytes`].
+    pub bytes: usize,
+    /// What they are.
+    pub content: C,
+}
+
+impl Fraction<Bytes> {
+    /// An encoded OTLP request in two, each item of which counts for `item_overhead` more than its
+    /// bytes. There are none if it is no such request.
+    pub fn halves(signal: Signal, body: &[u8], items: u32, item_overhead: usize) -> Vec<Self> {
+        let halves = divide::halves(signal, body, items).unwrap_or_default();
+        let fraction = |half: Division| {
+            let content = Bytes::from(half.body?);
+            Some(Self {
+                first: half.first,
+                items: half.items,
+                bytes: content.len() + half.items as usize * item_overhead,
+                content,
+            })
+        };
+        halves.into_iter().filter_map(fraction).collect()
+    }
+}
+
 /// Something of an item that goes into one request.
 #[derive(Debug)]
 pub struct Part<C> {
@@ -59,6 +98,10 @@ pub struct Part<C> {
     pub item: ItemId,
     /// What the sink made of it.
     pub content: C,
+    /// How often it came back although others were taken.
+    pub(super) returned: u8,
+    /// Whether its items are neighbours in their record, so that some of them have numbers.
+    pub(super) is_divisible: bool,
     /// Since when it waits for company.
     pub(super) arrived: Option<Instant>,
 }
@@ -137,6 +180,8 @@ impl<C> Pieces<C> {
             content: Part {
                 item,
                 content,
+                returned: 0,
+                is_divisible: item.count > 1,
                 arrived: None,
             },
         });

@@ -84,6 +84,15 @@ pub(super) struct Place {
     pub seq: u64,
 }
 
+/// What was made durable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Records.
+    pub records: u64,
+    /// Groups of them, each by one fsync.
+    pub groups: u64,
+}
+
 /// Everything that handles, readers and the writer share under one lock.
 pub(super) struct Index {
     pub segments: VecDeque<Segment>,
@@ -96,6 +105,8 @@ pub(super) struct Index {
     pub next_seq: u64,
     /// What was compressed since the start.
     pub compressed: Compressed,
+    /// What was made durable since the start.
+    pub committed: Committed,
 }
 
 impl Segment {

@@ -17,7 +17,7 @@ use super::cold::{ColdFile, FrameCache};
 use super::compress::Compressed;
 use super::delivery::{Cursor, NOT_TAKEN};
 use super::disk::{Disk, DiskFile};
-use super::index::{Index, Segment};
+use super::index::{Committed, Index, Segment};
 use super::marks::{self, Alive, Identity, SavedCursor, Sign};
 use super::record::HEADER_BYTES;
 use super::scan::{self, Expected, Located};
@@ -466,6 +466,7 @@ impl Found {
             last_time: continued_time(self.last_received.max(sign.unix_nanos), now),
             next_seq: self.next_seq.max(confirmed.saturating_add(1)),
             compressed: Compressed::default(),
+            committed: Committed::default(),
         }
     }
 }

@@ -241,6 +241,8 @@ impl Writer {
     fn publish(&mut self, group: &Group) {
         let Some(active) = &mut self.active else { return };
         let mut index = self.shared.index.lock();
+        index.committed.groups += 1;
+        index.committed.records += group.records.len() as u64;
         for (header, _) in &group.records {
             if let Some(segment) = index.segments.back_mut() {
                 segment.push(&Located {

@@ -21,6 +21,8 @@ pub struct Faults {
     /// This share of the segments of a request comes back unprocessed; of the data points of an
     /// OTLP request, rejected.
     pub unprocessed: f64,
+    /// The segment with this id always comes back, as if X-Ray were broken.
+    pub fails_on: Option<String>,
     /// The connection is reset before the request was read.
     pub reset: f64,
     /// The request is taken, and the connection reset instead of an answer.

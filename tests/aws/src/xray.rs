@@ -65,6 +65,9 @@ fn take(state: &mut State, text: String, keeps: bool) -> Option<Value> {
         state.seen.refused_documents.push((id, code.to_owned(), message));
         return Some(unprocessed);
     }
+    if state.faults.fails_on.as_deref() == Some(&id) {
+        return Some(unprocessed(&id, "InternalFailure", "Internal error"));
+    }
     let share = state.faults.unprocessed;
     if state.dice.falls(Mishap::Unprocessed, share) {
         state.seen.unprocessed += 1;

@@ -17,7 +17,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
-use crate::bench::content::{Generator, ITEMS};
+use crate::bench::content::{Detail, Generator, ITEMS};
 use crate::bench::random::Random;
 use crate::otlp::now_unix_nanos;
 
@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Load {
     /// Of which signal.
     pub signal: Signal,
+    /// How much its items say.
+    pub detail: Detail,
     /// How many requests, unless the load is stopped before.
     pub requests: u64,
     /// How fast.
@@ -49,6 +51,7 @@ impl Load {
     pub fn full(signal: Signal, requests: u64) -> Self {
         Self {
             signal,
+            detail: Detail::Full,
             requests,
             pace: Pace::Full,
             times: Times::Now,
@@ -117,7 +120,7 @@ impl Sending {
     pub async fn start(target: SocketAddr, load: Load) -> Result<Self> {
         let plan = Arc::new(Plan {
             path: path(load.signal),
-            generator: Generator::new(load.signal)?,
+            generator: Generator::new(load.signal, load.detail)?,
             next: AtomicU64::new(0),
             is_stopped: AtomicBool::new(false),
             start: Instant::now(),

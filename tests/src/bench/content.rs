@@ -82,6 +82,15 @@ fn integer(key: &str, value: i64) -> KeyValue {
     }
 }
 
+/// How much log records say; others always say all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// What an instrumented controller attaches.
+    Full,
+    /// The line, and one attribute beside it.
+    Brief,
+}
+
 /// Makes requests of one signal.
 #[derive(Debug)]
 pub struct Generator {
@@ -107,7 +116,7 @@ struct Head {
 
 impl Generator {
     /// A generator whose ids nobody has seen before.
-    pub fn new(signal: Signal) -> Result<Self> {
+    pub fn new(signal: Signal, detail: Detail) -> Result<Self> {
         let mut random = Random::new();
         let heads: Vec<Head> = SERVICES
             .iter()
@@ -116,7 +125,7 @@ impl Generator {
             .collect();
         let items = match signal {
             Signal::Spans => Items::Spans(Box::new(spans::Spans::new(&mut random)?)),
-            Signal::Logs => Items::Logs(logs::records(&mut random)?),
+            Signal::Logs => Items::Logs(logs::records(detail, &mut random)?),
             Signal::Metrics => Items::Metrics(
                 heads
                     .iter()
@@ -255,7 +264,7 @@ mod tests {
 
     #[test]
     fn the_spans_of_a_trace_are_one_tree_across_four_requests() {
-        let generator = Generator::new(Signal::Spans).expect("a generator");
+        let generator = Generator::new(Signal::Spans, Detail::Full).expect("a generator");
         let spans: Vec<Span> = (0..8).flat_map(|number| spans_of(&generator, number)).collect();
         assert_eq!(spans.len(), 800);
         let by_id: HashMap<_, _> = spans.iter().map(|span| (span.span_id.clone(), span)).collect();
@@ -276,7 +285,7 @@ mod tests {
     #[test]
     fn log_records_and_data_points_of_every_type_decode() {
         let mut random = Random::new();
-        let logs = Generator::new(Signal::Logs).expect("a generator");
+        let logs = Generator::new(Signal::Logs, Detail::Full).expect("a generator");
         let body = logs.request(&mut random, 1, NOW);
         let request = ExportLogsServiceRequest::decode(body).expect("logs");
         let records = &request.resource_logs[0].scope_logs[0].log_records;
@@ -287,7 +296,7 @@ mod tests {
                 .all(|record| record.time_unix_nano <= record.observed_time_unix_nano)
         );
 
-        let metrics = Generator::new(Signal::Metrics).expect("a generator");
+        let metrics = Generator::new(Signal::Metrics, Detail::Full).expect("a generator");
         let body = metrics.request(&mut random, 1, NOW);
         let request = ExportMetricsServiceRequest::decode(body).expect("metrics");
         let (mut points, mut types) = (0, HashSet::new());

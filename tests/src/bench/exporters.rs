@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::agent::{Agent, AgentSpec};
 use crate::bench::aws_sink::{self, Actions, Taken};
 use crate::bench::client::{self, Load};
-use crate::bench::content::ITEMS;
+use crate::bench::content::{Detail, ITEMS};
 use crate::bench::options::Options;
 use crate::bench::report::{Bound, Column, Part};
 use crate::bench::targets::Delivered;
@@ -37,6 +37,7 @@ const EVENT_BYTES_MAX: u64 = 1_048_576;
 struct Case {
     name: &'static str,
     signal: Signal,
+    detail: Detail,
     /// Key and entries; `ADDRESS` is where the far side is.
     exporter: (&'static str, &'static str),
     target_micros: Option<f64>,
@@ -45,29 +46,45 @@ struct Case {
 const AWS: &str = "region: eu-central-1, endpoint_url: \"http://ADDRESS\", rate: 10000";
 const OTLP: &str = "endpoint: \"http://ADDRESS\", protocol: grpc, compression: zstd, rate: 10000";
 
-const CASES: [Case; 4] = [
+const BRIEF_LOGS: &str = "region: eu-central-1, endpoint_url: \"http://ADDRESS\", rate: 10000, resource_attributes: [service.name]";
+const METRICS: &str = "region: eu-central-1, endpoint_url: \"http://ADDRESS\", rate: 10000, metrics: \
+    {\"http.server.measure.*\": {dimensions: [service.name, \"http.request.method, http.route\"]}}";
+const BRIEF: &str = "cloudwatch_logs, events of 300 bytes";
+
+const CASES: [Case; 5] = [
     Case {
         name: "otlp (gRPC, zstd), spans",
         signal: Signal::Spans,
+        detail: Detail::Full,
         exporter: ("otlp", OTLP),
         target_micros: Some(1.5),
     },
     Case {
         name: "xray, spans",
         signal: Signal::Spans,
+        detail: Detail::Full,
         exporter: ("xray", AWS),
         target_micros: Some(4.0),
     },
     Case {
-        name: "cloudwatch_logs, log records",
+        name: BRIEF,
         signal: Signal::Logs,
-        exporter: ("cloudwatch_logs", AWS),
+        detail: Detail::Brief,
+        exporter: ("cloudwatch_logs", BRIEF_LOGS),
         target_micros: Some(1.5),
+    },
+    Case {
+        name: "cloudwatch_logs, events of 500 bytes",
+        signal: Signal::Logs,
+        detail: Detail::Full,
+        exporter: ("cloudwatch_logs", AWS),
+        target_micros: None,
     },
     Case {
         name: "cloudwatch_metrics, data points",
         signal: Signal::Metrics,
-        exporter: ("cloudwatch_metrics", AWS),
+        detail: Detail::Full,
+        exporter: ("cloudwatch_metrics", METRICS),
         target_micros: None,
     },
 ];
@@ -99,7 +116,7 @@ pub fn part(options: &Options) -> Part {
         }
     }
     let what = "PutLogEvents calls ÷ the fewest that its limits allow";
-    let ratio = part.median(CASES[2].name, CALLS_RATIO);
+    let ratio = part.median(BRIEF, CALLS_RATIO);
     part.goal(what, Bound::AtMost, 1.05, ratio);
     part.note("beyond: less the CPU of the same load into an agent whose exporter takes another signal");
     part
@@ -108,8 +125,12 @@ pub fn part(options: &Options) -> Part {
 fn measured(part: &mut Part, case: &Case, options: &Options) -> Result<()> {
     let requests = (options.items / u64::from(ITEMS)).max(1);
     let run = |exporter| {
-        let signal = case.signal;
-        lab::attempt(move |lab| async move { cost(&lab, signal, exporter, requests).await })
+        let load = |requests| Load {
+            detail: case.detail,
+            ..Load::full(case.signal, requests)
+        };
+        let loads = [WARM_UP_REQUESTS.min(requests), requests].map(load);
+        lab::attempt(move |lab| async move { cost(&lab, exporter, loads).await })
     };
     let base = run(idle(case.signal))?;
     let cost = run(case.exporter)?;
@@ -136,7 +157,9 @@ struct Cost {
     taken: Taken,
 }
 
-async fn cost(lab: &Arc<Lab>, signal: Signal, (key, entries): (&str, &str), requests: u64) -> Result<Cost> {
+/// Sends the second load, after the first one to warm up.
+async fn cost(lab: &Arc<Lab>, (key, entries): (&str, &str), [warm_up, load]: [Load; 2]) -> Result<Cost> {
+    let items = load.items() as f64;
     let mut serving = JoinSet::new();
     let (actions, delivered) = (Actions::default(), Arc::new(Delivered::default()));
     let address = match key {
@@ -149,7 +172,7 @@ async fn cost(lab: &Arc<Lab>, signal: Signal, (key, entries): (&str, &str), requ
         .map(|name| (name.to_owned(), "bench".to_owned()))
         .to_vec();
     let agent = Agent::start(lab, spec).await?;
-    client::send(agent.grpc(), Load::full(signal, WARM_UP_REQUESTS.min(requests))).await?;
+    client::send(agent.grpc(), warm_up).await?;
     agent.drained(DRAINED_WITHIN).await?;
     let so_far = || {
         let of_otlp = delivered.so_far();
@@ -168,7 +191,7 @@ async fn cost(lab: &Arc<Lab>, signal: Signal, (key, entries): (&str, &str), requ
         )
     };
     let (before, warm) = (agent.process.cpu()?, so_far());
-    client::send(agent.grpc(), Load::full(signal, requests)).await?;
+    client::send(agent.grpc(), load).await?;
     agent.drained(DRAINED_WITHIN).await?;
     let (after, taken) = (agent.process.cpu()?, so_far());
     let dropped = agent
@@ -176,7 +199,6 @@ async fn cost(lab: &Arc<Lab>, signal: Signal, (key, entries): (&str, &str), requ
         .await?
         .sum("meridian_agent_dropped_items_total", &[("reason", "refused")]);
     ensure!(dropped == 0.0, "{dropped} items were refused by the far side");
-    let items = (requests * u64::from(ITEMS)) as f64;
     Ok(Cost {
         micros: (after.total() - before.total()).as_secs_f64() * 1e6 / items,
         peak_mib: agent.process.resident_bytes_peak()? as f64 / (1024.0 * 1024.0),

@@ -109,7 +109,7 @@ async fn throttling_and_lost_answers_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_is_refused_costs_only_the_record_that_is_no_good() {
+async fn a_request_that_is_refused_costs_only_the_item_that_is_no_good() {
     let rig = Rig::new(&[NAME]);
     let backend = Backend::start(Faults {
         refuses: Some("text 77"),
@@ -122,10 +122,30 @@ async fn a_request_that_is_refused_costs_only_the_record_that_is_no_good() {
     }
     rig.run(NAME, |stop| courier(&rig, &backend).run(stop));
     delivered(&rig, 120).await;
-    assert_eq!(count(&rig, "dropped"), 3, "its request's items");
+    assert_eq!(count(&rig, "dropped"), 1);
     let taken = backend.taken();
-    assert_eq!(taken.len(), 117);
+    assert_eq!(taken.len(), 119);
     assert!(taken.values().all(|times| *times == 1));
+    rig.stop(WITHIN).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_refuses_everything_is_not_asked_about_each_item() {
+    let rig = Rig::new(&[NAME]);
+    let backend = Backend::start(Faults {
+        refuses: Some("bad"),
+        ..Faults::default()
+    })
+    .await;
+    for _ in 0..40 {
+        rig.accept(Signal::Logs, 8, logs(&vec!["bad".to_owned(); 8]))
+            .await;
+    }
+    rig.run(NAME, |stop| courier(&rig, &backend).run(stop));
+    delivered(&rig, 320).await;
+    assert_eq!(count(&rig, "dropped"), 320);
+    // Forty records, what they were joined to, and a few that were divided.
+    assert!(backend.requests() < 130, "{} requests", backend.requests());
     rig.stop(WITHIN).await;
 }
 

@@ -30,6 +30,14 @@ pub fn items(metrics: &str, what: &str, exporter: &str, signal: Signal) -> i64 {
     )
 }
 
+/// A counter without labels, in the text of `/metrics`.
+pub fn counter(metrics: &str, name: &str) -> i64 {
+    let values = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    values.map(|value| value.parse::<i64>().expect("a count")).sum()
+}
+
 /// Those that were dropped for this reason.
 pub fn dropped(metrics: &str, reason: &str, exporter: &str, signal: Signal) -> i64 {
     let label = format!("reason=\"{reason}\"");

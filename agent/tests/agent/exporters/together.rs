@@ -17,7 +17,7 @@ use super::child::Child;
 use super::cloudwatch_logs::{logs, numbered};
 use super::fake::Fake;
 use super::spans::{attribute, shop, span, text};
-use super::standin::{assert_well_formed, items, standin};
+use super::standin::{assert_well_formed, counter, items, standin};
 
 const EXPORTERS: [(&str, &[Signal]); 5] = [
     ("aggregator", &Signal::ALL),
@@ -31,6 +31,9 @@ const ITEMS: u64 = 20;
 /// Ten records a second for an hour.
 const HOUR_REQUESTS: u64 = 36;
 const HOUR_ITEMS: u64 = 1_000;
+
+const RECORDS: &str = "meridian_agent_spool_committed_records_total";
+const COMMITS: &str = "meridian_agent_spool_commits_total";
 
 /// The far sides of all five.
 struct Sides {
@@ -119,6 +122,8 @@ fn behind(text: &str, wanted: u64, of: &[Signal]) -> Vec<(&'static str, i64)> {
 async fn five_exporters_have_everything_that_they_take() {
     let sides = Sides::start().await;
     let agent = sides.agent().await;
+    let counted = async |name: &str| counter(&agent.metrics().await, name);
+    let before = (counted(RECORDS).await, counted(COMMITS).await);
     for request in 0..REQUESTS {
         let first = 1 + request * ITEMS;
         let spans = (first..first + ITEMS).map(span).collect();
@@ -143,6 +148,10 @@ async fn five_exporters_have_everything_that_they_take() {
     assert_eq!((documents, events), (all, all));
     assert!(sides.aws.look(|seen| seen.data_count) > 0);
     assert_well_formed(&sides.aws);
+    // One after the other, each was fsynced by itself, and once for all five.
+    let requests = 3 * number(REQUESTS);
+    let after = (counted(RECORDS).await, counted(COMMITS).await);
+    assert_eq!((after.0 - before.0, after.1 - before.1), (requests, requests));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -79,6 +79,23 @@ async fn throttling_partial_failures_resets_and_lost_answers_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_that_always_comes_back_is_given_up_while_others_are_taken() {
+    let aws = standin(1).await;
+    aws.fail(Faults {
+        fails_on: Some(id(7)),
+        ..Faults::default()
+    });
+    let agent = agent(&aws, "").await;
+    send(&agent, (0..120).map(span).collect()).await;
+    let metrics = agent.settled(NAME, Signal::Spans, 120).await;
+    assert_eq!((count(&metrics, "dropped"), dropped(&metrics, "refused")), (1, 1));
+    let others: Vec<String> = (0..120).filter(|number| *number != 7).map(id).collect();
+    assert_eq!(arrived(&aws), others);
+    let told = agent.logged(&["again and again"]);
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_that_denies_everything_is_waited_for_and_told_once() {
     let aws = standin(1).await;
     aws.fail(Faults {

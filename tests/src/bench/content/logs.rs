@@ -5,7 +5,7 @@ use anyhow::Result;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 
-use super::{METHODS, ROUTES, VARIANTS, field, integer, status};
+use super::{Detail, METHODS, ROUTES, VARIANTS, field, integer, status};
 use crate::bench::random::Random;
 use crate::bench::template::{Fill, Piece, Slots};
 use crate::otlp::attribute;
@@ -21,11 +21,11 @@ const SEVERITIES: [(i32, &str); 8] = [
     (17, "ERROR"),
 ];
 
-pub(super) fn records(random: &mut Random) -> Result<Vec<Piece>> {
-    (0..VARIANTS).map(|_| record(random)).collect()
+pub(super) fn records(detail: Detail, random: &mut Random) -> Result<Vec<Piece>> {
+    (0..VARIANTS).map(|_| record(detail, random)).collect()
 }
 
-fn record(random: &mut Random) -> Result<Piece> {
+fn record(detail: Detail, random: &mut Random) -> Result<Piece> {
     let mut slots = Slots::default();
     let (time_unix_nano, observed_time_unix_nano) = (slots.fixed64(Fill::Within), slots.fixed64(Fill::After));
     let (severity_number, severity_text) = random.pick(&SEVERITIES);
@@ -38,6 +38,17 @@ fn record(random: &mut Random) -> Result<Piece> {
         status(random),
         random.below(900),
     );
+    let mut attributes = Vec::new();
+    if detail == Detail::Full {
+        attributes.extend([
+            attribute("log.logger.name", "com.example.shop.OrderController"),
+            attribute("thread.name", &format!("http-nio-8080-exec-{}", random.below(50))),
+            attribute("code.function.name", "com.example.shop.OrderController.capture"),
+            integer("code.line.number", 214),
+            attribute("session.id", &slots.text(16, Fill::Session)),
+        ]);
+    }
+    attributes.push(attribute("log.iostream", "stdout"));
     let record = LogRecord {
         time_unix_nano,
         observed_time_unix_nano,
@@ -46,14 +57,7 @@ fn record(random: &mut Random) -> Result<Piece> {
         body: Some(AnyValue {
             value: Some(any_value::Value::StringValue(body)),
         }),
-        attributes: vec![
-            attribute("log.logger.name", "com.example.shop.OrderController"),
-            attribute("thread.name", &format!("http-nio-8080-exec-{}", random.below(50))),
-            attribute("code.function.name", "com.example.shop.OrderController.capture"),
-            integer("code.line.number", 214),
-            attribute("session.id", &slots.text(16, Fill::Session)),
-            attribute("log.iostream", "stdout"),
-        ],
+        attributes,
         trace_id: slots.bytes(16, Fill::TraceId),
         span_id: slots.bytes(8, Fill::SpanId(0)),
         ..LogRecord::default()
