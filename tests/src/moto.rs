@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use crate::lab::Lab;
 use crate::peers;
@@ -28,6 +29,8 @@ pub const REGION: &str = "eu-central-1";
 pub struct Moto {
     python: PathBuf,
     address: SocketAddr,
+    /// Of the authority that vouches for the server, if it speaks TLS.
+    authority: Option<PathBuf>,
     key: Key,
     _process: Process,
 }
@@ -42,6 +45,15 @@ struct Key {
 impl Moto {
     /// Starts moto, with the policies of these exporters; `None` if it was left out.
     pub async fn start(lab: &Lab, policies: &[&str]) -> Result<Option<Self>> {
+        Self::start_as(lab, policies, false).await
+    }
+
+    /// The same over TLS, by an authority of its own.
+    pub async fn start_tls(lab: &Lab, policies: &[&str]) -> Result<Option<Self>> {
+        Self::start_as(lab, policies, true).await
+    }
+
+    async fn start_as(lab: &Lab, policies: &[&str], is_tls: bool) -> Result<Option<Self>> {
         let Some(python) = peers::find("moto")? else {
             return Ok(None);
         };
@@ -50,16 +62,24 @@ impl Moto {
         command
             .args(["-B", "-m", "moto.server", "-H", "127.0.0.1", "-p"])
             .arg(address.port().to_string());
+        let mut authority = None;
+        if is_tls {
+            let folder = lab.path("certificates");
+            let mut certificate = peers::script_of(&python, "certificate.py");
+            peers::run(lab, "certificate", certificate.arg(&folder), ASKED_WITHIN).await?;
+            let [certificate, key] = ["server.pem", "server.key"].map(|name| folder.join(name));
+            command.arg("-c").arg(certificate).arg("-k").arg(key);
+            authority = Some(folder.join("authority.pem"));
+        }
         let process = Process::start("moto", &mut command, &lab.path("moto.log"))?;
-        let url = format!("http://{address}/moto-api/data.json");
-        eventually(READY_WITHIN, "moto answers", || async {
-            reqwest::get(&url).await?.error_for_status()?;
-            Ok(())
+        eventually(READY_WITHIN, "moto listens", || async {
+            Ok(TcpStream::connect(address).await?)
         })
         .await?;
         let mut moto = Self {
             python,
             address,
+            authority,
             key: Key::default(),
             _process: process,
         };
@@ -74,7 +94,10 @@ impl Moto {
 
     /// What is an exporter's `endpoint_url`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        match self.authority {
+            Some(_) => format!("https://localhost:{}", self.address.port()),
+            None => format!("http://{}", self.address),
+        }
     }
 
     /// What an AWS client reads from its environment to be the user of the account.
@@ -86,7 +109,13 @@ impl Moto {
         let pairs = pairs.into_iter();
         pairs
             .map(|(name, value)| (name.to_owned(), value.clone()))
+            .chain(self.trust("SSL_CERT_FILE"))
             .collect()
+    }
+
+    fn trust(&self, name: &str) -> Option<(String, String)> {
+        let authority = self.authority.as_ref()?;
+        Some((name.to_owned(), authority.display().to_string()))
     }
 
     /// Everything that AWS's API tells of what was sent.
@@ -97,6 +126,9 @@ impl Moto {
     async fn ask(&self, lab: &Lab, what: &str, arguments: &[String]) -> Result<Value> {
         let mut command = peers::script_of(&self.python, SCRIPT);
         command.arg(what).arg(self.url()).args(arguments);
+        command
+            .envs(self.trust("SSL_CERT_FILE"))
+            .envs(self.trust("AWS_CA_BUNDLE"));
         let name = format!("moto-{what}");
         let printed = peers::run(lab, &name, &mut command, ASKED_WITHIN).await?;
         Ok(serde_json::from_str(

@@ -11,6 +11,7 @@ use system_tests::agent::{Agent, AgentSpec};
 use system_tests::lab::{self, Lab};
 use system_tests::moto::{Moto, REGION};
 use system_tests::peers;
+use system_tests::wait::eventually;
 
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -20,6 +21,10 @@ async fn through(lab: &Arc<Lab>, exporter: &str, keys: &str) -> Result<Option<(V
     let Some(moto) = Moto::start(lab, &[exporter]).await? else {
         return Ok(None);
     };
+    through_moto(lab, &moto, exporter, keys).await.map(Some)
+}
+
+async fn through_moto(lab: &Arc<Lab>, moto: &Moto, exporter: &str, keys: &str) -> Result<(Value, Value)> {
     let keys = format!(
         "region: {REGION}, endpoint_url: \"{}\", linger: 100ms, {keys}",
         moto.url()
@@ -32,7 +37,7 @@ async fn through(lab: &Arc<Lab>, exporter: &str, keys: &str) -> Result<Option<(V
     peers::python(lab, "sdk_sends_everything.py", &arguments, WITHIN).await?;
     agent.drained(WITHIN).await?;
     let sent = serde_json::from_slice(&std::fs::read(&capture)?)?;
-    Ok(Some((sent, moto.read(lab).await?)))
+    Ok((sent, moto.read(lab).await?))
 }
 
 /// What is at this path, where a star is each member of a list.
@@ -152,12 +157,42 @@ fn check_segment(span: &Value, document: &Value) -> Result<()> {
     Ok(())
 }
 
+/// The message that an agent tells of a server whose certificate nobody vouches for.
+async fn told_of_a_stranger(lab: &Arc<Lab>, moto: &Moto) -> Result<()> {
+    let keys = format!(
+        "region: {REGION}, endpoint_url: \"{}\", linger: 100ms",
+        moto.url()
+    );
+    let mut spec = AgentSpec::with_others("stranger", "eu", &[("xray", &keys)]);
+    spec.environment = moto.environment();
+    spec.environment.retain(|(name, _)| name != "SSL_CERT_FILE");
+    let agent = Agent::start(lab, spec).await?;
+    let endpoint = agent.grpc().to_string();
+    let capture = lab.path("stranger.json");
+    let arguments = ["grpc", &endpoint, capture.to_str().context("a UTF-8 path")?];
+    peers::python(lab, "sdk_sends_everything.py", &arguments, WITHIN).await?;
+    eventually(WITHIN, "the certificate is named", || async {
+        let log = agent.process.log()?;
+        ensure!(log.contains("certificate"), "{log}");
+        Ok(())
+    })
+    .await?;
+    let lost = agent
+        .metrics()
+        .await?
+        .sum("meridian_agent_dropped_items_total", &[]);
+    ensure!(lost == 0.0, "{lost} items were dropped");
+    Ok(())
+}
+
 #[test]
-fn spans_of_the_sdk_are_read_back_from_x_ray() {
+fn spans_of_the_sdk_are_read_back_from_x_ray_over_tls() {
     lab::run(|lab| async move {
-        let Some((sent, read)) = through(&lab, "xray", "rate: 100").await? else {
+        let Some(moto) = Moto::start_tls(&lab, &["xray"]).await? else {
             return Ok(());
         };
+        told_of_a_stranger(&lab, &moto).await?;
+        let (sent, read) = through_moto(&lab, &moto, "xray", "rate: 100").await?;
         let spans = ["*", "resourceSpans", "*", "scopeSpans", "*", "spans", "*"];
         let spans = each(&sent["traces"], &spans);
         ensure!(spans.len() > 10, "{} spans", spans.len());

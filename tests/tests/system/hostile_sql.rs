@@ -117,6 +117,10 @@ impl Attacked {
     async fn start(lab: &Arc<Lab>) -> Result<Self> {
         let mut spec = AggregatorSpec::new("aggregator", &["eu"]);
         spec.more = LIMITS.to_owned();
+        // The backtrace of a panic that is caught maps the debug information of the whole program, 400
+        // MiB that count as its memory. Only developers ask for backtraces.
+        spec.environment
+            .push(("RUST_BACKTRACE".to_owned(), "0".to_owned()));
         let aggregator = Aggregator::start(lab, spec).await?;
         let agent = Agent::start(lab, AgentSpec::new("agent", "eu", aggregator.ingest())).await?;
         let load = Load::start(agent.http(), 1, Duration::from_millis(100));
