@@ -39,6 +39,35 @@ impl Estimate {
     }
 }
 
+/// How many values do not exceed a threshold, as far as a histogram knows it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AtMost {
+    /// So many certainly do not.
+    pub certain: u64,
+    /// So many possibly do not.
+    pub possible: u64,
+    /// A number in between: values are taken to be spread evenly over the logarithms of a bucket.
+    pub likely: f64,
+}
+
+impl AtMost {
+    const NONE: Self = Self {
+        certain: 0,
+        possible: 0,
+        likely: 0.0,
+    };
+
+    /// With `count` more values, of which this share, between 0 and 1, is likely below.
+    fn with(self, count: u64, share: f64) -> Self {
+        let (is_all, is_none) = (share >= 1.0, share <= 0.0);
+        Self {
+            certain: self.certain.saturating_add(if is_all { count } else { 0 }),
+            possible: self.possible.saturating_add(if is_none { 0 } else { count }),
+            likely: self.likely + share.clamp(0.0, 1.0) * count as f64,
+        }
+    }
+}
+
 /// Counts of values by bucket: positive and negative ones, and those that count as zero.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exponential {
@@ -208,11 +237,65 @@ impl Exponential {
         None
     }
 
+    /// How many values do not exceed `threshold`; `None` if that is no number. It is exact where a
+    /// bucket ends at the threshold.
+    pub fn at_most(&self, threshold: f64) -> Option<AtMost> {
+        if threshold.is_nan() {
+            return None;
+        }
+        let mut sum = AtMost::NONE;
+        for (index, count) in self.negative.iter() {
+            // Of distances: those that reach the threshold's are not above it. The bucket's upper
+            // end belongs to it, its lower one does not.
+            let (near, far) = self.ends(index);
+            let share = match -threshold {
+                least if least <= near => 1.0,
+                least if least > far => 0.0,
+                least => (far / least).ln() / (far / near).ln(),
+            };
+            sum = sum.with(
+                count,
+                share.max(if -threshold > far { 0.0 } else { f64::MIN_POSITIVE }),
+            );
+        }
+        let zero = self.zero_threshold;
+        let share = match threshold {
+            above if above >= zero => 1.0,
+            below if below < -zero => 0.0,
+            within => ((within + zero) / (2.0 * zero)).max(f64::MIN_POSITIVE),
+        };
+        sum = sum.with(self.zero_count, share);
+        for (index, count) in self.positive.iter() {
+            let (low, high) = self.ends(index);
+            let share = match threshold {
+                most if most >= high => 1.0,
+                most if most <= low => 0.0,
+                most => (most / low).ln() / (high / low).ln(),
+            };
+            sum = sum.with(count, share);
+        }
+        Some(sum)
+    }
+
+    /// Makes the buckets wider until there are at most `buckets_max` from the first to the last one
+    /// with values, on each side of zero. What limits the size of a histogram that is sent.
+    pub fn narrow_to(&mut self, buckets_max: u32) {
+        let is_wide = |buckets: &Buckets, by: i32| buckets.width_after(by) > u64::from(buckets_max.max(1));
+        let steps = 0..self.scale.saturating_sub(SCALE_MIN);
+        let by = steps
+            .clone()
+            .find(|by| !is_wide(&self.positive, *by) && !is_wide(&self.negative, *by));
+        self.downscale(self.scale - by.unwrap_or(steps.end));
+    }
+
+    fn ends(&self, index: i32) -> (f64, f64) {
+        let next = index.saturating_add(1);
+        (lower_bound(index, self.scale), lower_bound(next, self.scale))
+    }
+
     fn bucket(&self, index: i32) -> Estimate {
-        Estimate::between(
-            lower_bound(index, self.scale),
-            lower_bound(index.saturating_add(1), self.scale),
-        )
+        let (low, high) = self.ends(index);
+        Estimate::between(low, high)
     }
 }
 
@@ -315,6 +398,47 @@ mod tests {
         assert_eq!(fine, of([10.0, 20.0, 40.0], 2));
     }
 
+    #[test]
+    fn a_threshold_at_the_end_of_a_bucket_is_exact() {
+        let histogram = of([1.0, 2.0, 2.5, 4.0, 5.0], 0);
+        let exact = |certain: u64| AtMost {
+            certain,
+            possible: certain,
+            likely: certain as f64,
+        };
+        assert_eq!(histogram.at_most(2.0), Some(exact(2)));
+        assert_eq!(histogram.at_most(4.0), Some(exact(4)));
+        assert_eq!(histogram.at_most(f64::INFINITY), Some(exact(5)));
+        assert_eq!(histogram.at_most(f64::NEG_INFINITY), Some(exact(0)));
+        assert_eq!(histogram.at_most(f64::NAN), None);
+        let within = histogram.at_most(3.0).expect("a number");
+        assert_eq!((within.certain, within.possible), (2, 4));
+        assert!(within.likely > 3.0 && within.likely < 3.3, "{within:?}");
+    }
+
+    #[test]
+    fn zeros_are_at_most_zero_and_uncertain_within_their_threshold() {
+        let zeros = Exponential::from_parts(3, 4, 0.5, Buckets::default(), Buckets::default());
+        let at = |threshold| zeros.at_most(threshold).expect("a number");
+        assert_eq!((at(0.5).certain, at(-0.6).possible), (4, 0));
+        assert_eq!((at(0.0).certain, at(0.0).possible), (0, 4));
+        assert_eq!(of([0.0], 3).at_most(0.0).expect("a number").certain, 1);
+    }
+
+    #[test]
+    fn a_histogram_is_narrowed_no_further_than_needed() {
+        let values = (0..60).map(|power| 1.5_f64.powi(power));
+        let mut histogram = of(values, 8);
+        histogram.narrow_to(160);
+        assert_eq!(histogram.scale(), 2);
+        assert!(histogram.positive().width_after(0) <= 160);
+        histogram.narrow_to(160);
+        assert_eq!((histogram.scale(), histogram.count()), (2, 60));
+        let mut widest = of([f64::MIN_POSITIVE, f64::MAX], 8);
+        widest.narrow_to(1);
+        assert!(widest.scale() >= SCALE_MIN, "it ends");
+    }
+
     fn nearest_rank(sorted: &[f64], q: f64) -> f64 {
         let rank = usize::try_from(rank_of(q, sorted.len() as u64)).expect("small");
         sorted[rank - 1]
@@ -334,6 +458,34 @@ mod tests {
             prop_assert!(estimate.low < truth && truth <= estimate.high, "{estimate:?} {truth}");
             let error = (estimate.value - truth).abs() / truth;
             prop_assert!(error <= relative_error(scale) * 1.000_001, "{error} at scale {scale}");
+        }
+
+        #[test]
+        fn the_number_below_a_threshold_lies_within_its_bounds(
+            values in prop::collection::vec(-1e6_f64..1e9, 1..300),
+            threshold in prop_oneof![-2e6_f64..2e9, Just(0.0), Just(1024.0)],
+            scale in 0..=8_i32,
+        ) {
+            let truth = values.iter().filter(|value| **value <= threshold).count() as u64;
+            let at_most = of(values.iter().copied(), scale).at_most(threshold).expect("a number");
+            prop_assert!(at_most.certain <= truth && truth <= at_most.possible, "{at_most:?} {truth}");
+            let (least, most) = (at_most.certain as f64, at_most.possible as f64);
+            prop_assert!((least - 1e-6..=most + 1e-6).contains(&at_most.likely), "{at_most:?}");
+        }
+
+        #[test]
+        fn narrowing_before_a_merge_or_after_it_is_the_same(
+            values in prop::collection::vec(1e-3_f64..1e9, 2..200),
+            buckets_max in 4..40_u32,
+        ) {
+            let (left, right) = values.split_at(values.len() / 2);
+            let mut early = of(left.iter().copied(), 8);
+            early.narrow_to(buckets_max);
+            early.merge(&of(right.iter().copied(), 8));
+            early.narrow_to(buckets_max);
+            let mut late = of(values.iter().copied(), 8);
+            late.narrow_to(buckets_max);
+            prop_assert_eq!(early, late);
         }
 
         #[test]

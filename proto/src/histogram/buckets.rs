@@ -100,6 +100,16 @@ impl Buckets {
         *self = coarse;
     }
 
+    /// From the first to the last bucket with values, if every two became one, `by` times.
+    pub(super) fn width_after(&self, by: i32) -> u64 {
+        let mut counted = self.iter().map(|(index, _)| i64::from(index >> by.clamp(0, 31)));
+        let Some(first) = counted.next() else {
+            return 0;
+        };
+        let last = counted.next_back().unwrap_or(first);
+        (last - first).unsigned_abs() + 1
+    }
+
     /// Removes the values of all buckets up to `last`, and says how many they were.
     pub(super) fn take_up_to(&mut self, last: i32) -> u64 {
         let width = i64::from(last) - i64::from(self.offset) + 1;
