@@ -11,6 +11,8 @@ mod crash;
 mod data;
 #[path = "aggregator/faults.rs"]
 mod faults;
+#[path = "aggregator/gate.rs"]
+mod gate;
 #[path = "aggregator/ingest.rs"]
 mod ingest;
 #[path = "aggregator/limits.rs"]

@@ -4,14 +4,14 @@
 // Nothing that came from outside may end in a panic: see STYLE.md.
 #![deny(clippy::indexing_slicing)]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray};
-use arrow::datatypes::Int32Type;
+use arrow::array::{Array, ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray, new_null_array};
+use arrow::datatypes::{FieldRef, Int32Type};
 use arrow::error::ArrowError;
 use meridian_proto::ids::AgentId;
 use meridian_proto::payload::{self, PayloadError};
-use meridian_proto::schema::ORIGIN_COLUMNS;
+use meridian_proto::schema::{self, ORIGIN_COLUMNS};
 use meridian_proto::signal::Signal;
 use meridian_proto::stream;
 
@@ -129,6 +129,24 @@ fn records(message: &stream::Batch) -> Result<Vec<Record>, BatchError> {
 }
 
 /// The rows' origin is the stream's, whatever the payload says.
+/// The values of a dictionary that has one are so many bytes more than those of an empty one.
+const DICTIONARY_BYTES: usize = 128;
+
+/// What a batch takes beside what it is announced with: its arrays themselves, the least that is
+/// allocated for each, and the columns of its origin. A batch of few rows is little else.
+pub fn overhead_bytes(signal: Signal) -> u32 {
+    static BYTES: LazyLock<[u32; 3]> = LazyLock::new(|| {
+        Signal::ALL.map(|signal| {
+            let of_column = |field: &FieldRef| {
+                new_null_array(field.data_type(), 1).get_array_memory_size() + DICTIONARY_BYTES
+            };
+            let bytes: usize = schema::of(signal).fields().iter().map(of_column).sum();
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        })
+    });
+    BYTES.get(signal.index()).copied().unwrap_or_default()
+}
+
 fn with_origin(batch: &RecordBatch, identity: &Identity) -> Result<RecordBatch, ArrowError> {
     let agent = identity.agent.to_string();
     let values = [&identity.region, &identity.cluster, &identity.node, &agent];

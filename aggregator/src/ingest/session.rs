@@ -301,7 +301,7 @@ impl Session {
         let (signal, lane) = rows::address(&message).map_err(refused)?;
         let label = signal.as_str();
         self.shared.metrics.batches.with_label_values(&[label]).inc();
-        let reservation = self.reserve(message.uncompressed_bytes).await?;
+        let reservation = self.reserve(signal, message.uncompressed_bytes).await?;
         let (watermark, last_seq) = (message.watermark_unix_nanos, message.last_seq);
         let (identity, bytes_max) = (self.identity.clone(), self.shared.budget.rows_bytes);
         let decoders = Arc::clone(&self.shared.budget.decoders);
@@ -358,7 +358,7 @@ impl Session {
 
     /// Waits for memory. While it waits nothing more is read, which is what slows the agent;
     /// acknowledgements go on, and the agent does not count as silent for our own sake.
-    async fn reserve(&mut self, bytes: u32) -> Result<OwnedSemaphorePermit, Status> {
+    async fn reserve(&mut self, signal: Signal, bytes: u32) -> Result<OwnedSemaphorePermit, Status> {
         let bytes_max = self.shared.budget.rows_bytes;
         if usize::try_from(bytes).unwrap_or(usize::MAX) > bytes_max {
             return Err(Status::invalid_argument(format!(
@@ -367,6 +367,8 @@ impl Session {
         }
         let shared = Arc::clone(&self.shared);
         let mut commits = shared.store.commits();
+        let bytes = bytes.saturating_add(rows::overhead_bytes(signal));
+        let bytes = bytes.min(u32::try_from(bytes_max).unwrap_or(u32::MAX));
         let acquire = Arc::clone(&shared.budget.rows).acquire_many_owned(bytes);
         tokio::pin!(acquire);
         loop {

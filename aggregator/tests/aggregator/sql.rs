@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use super::data::{Fixture, NOW_NANOS, TRACE_A, TRACE_B};
 
-fn engine_with(limits: Limits, change: impl FnOnce(Fixture) -> Fixture) -> (Engine, TempDir) {
+pub(super) fn engine_with(limits: Limits, change: impl FnOnce(Fixture) -> Fixture) -> (Engine, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let fixture = change(Fixture::new(directory.path()));
     (
@@ -32,7 +32,7 @@ fn engine() -> (Engine, TempDir) {
     engine_with(Limits::default(), |fixture| fixture)
 }
 
-async fn ask(engine: &Engine, sql: &str) -> Result<Answer, QueryError> {
+pub(super) async fn ask(engine: &Engine, sql: &str) -> Result<Answer, QueryError> {
     engine.ask(Question::sql(sql, Params::new(), Format::Json)).await
 }
 
