@@ -12,7 +12,7 @@ use meridian_agent::spool::{NewRecord, Spool, SpoolConfig};
 use meridian_proto::payload;
 use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
-use system_tests::bench::content::{Generator, ITEMS};
+use system_tests::bench::content::{Detail, Generator, ITEMS};
 use system_tests::bench::random::Random;
 use system_tests::otlp::now_unix_nanos;
 
@@ -20,7 +20,7 @@ const REQUESTS: u64 = 100;
 const PAYLOAD_BYTES_MAX: usize = 64 << 20;
 
 fn requests(signal: Signal) -> Vec<Bytes> {
-    let generator = Generator::new(signal).expect("a generator");
+    let generator = Generator::new(signal, Detail::Full).expect("a generator");
     let mut random = Random::new();
     let one = |number| generator.request(&mut random, number, now_unix_nanos());
     (0..REQUESTS).map(one).collect()

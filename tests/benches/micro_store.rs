@@ -13,7 +13,7 @@ use meridian_proto::signal::Signal;
 use meridian_runtime::clock::Clock;
 use meridian_runtime::config::Document;
 use meridian_runtime::metrics::Registry;
-use system_tests::bench::content::{Generator, ITEMS};
+use system_tests::bench::content::{Detail, Generator, ITEMS};
 use system_tests::bench::random::Random;
 use system_tests::otlp::now_unix_nanos;
 use tokio::runtime::Runtime;
@@ -71,7 +71,7 @@ fn commit(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(&runtime, folder.path());
-    let generator = Generator::new(Signal::Spans).expect("a generator");
+    let generator = Generator::new(Signal::Spans, Detail::Full).expect("a generator");
     let mut next = 0;
     let mut group = criterion.benchmark_group("spans");
     group.sample_size(20);
@@ -95,7 +95,7 @@ fn commit(criterion: &mut Criterion) {
 /// A round of maintenance over a new store, in which the merge is all there is to do.
 fn merge(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
-    let generator = Generator::new(Signal::Spans).expect("a generator");
+    let generator = Generator::new(Signal::Spans, Detail::Full).expect("a generator");
     let mut group = criterion.benchmark_group("spans");
     group.sample_size(10);
     group.throughput(Throughput::Elements(MERGED * REQUESTS * u64::from(ITEMS)));
