@@ -26,7 +26,7 @@ use super::pace::Pace;
 use super::packer::Piece;
 use super::reading::{Reading, Translated};
 use super::settings::Settings;
-use super::sink::{Fraction, Part, Sink, Trouble, TroubleKind, Verdict};
+use super::sink::{Fate, Fraction, Part, Sink, Trouble, TroubleKind, Verdict};
 use crate::ledger::{DropReason, Ledger};
 use crate::spool::{ReadError, Reader, Spool};
 use crate::stop::Stop;
@@ -41,8 +41,8 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 const KEEP_PAUSE: Duration = Duration::from_secs(1);
 /// Who has refused so many pieces, and taken none, refuses everything.
 const REFUSED_IN_A_ROW: u32 = 8;
-/// Who has taken something in this time could take more.
-const TAKEN_LATELY: Duration = Duration::from_secs(60);
+/// So many pieces are remembered of whether they came back.
+const LATELY_PIECES: usize = 1000;
 /// The first wait after an endpoint has failed, at most.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 
@@ -68,10 +68,34 @@ pub struct Courier<S: Sink> {
     /// It does so not before this.
     keep_again: Option<Instant>,
     complaints: Complaints,
-    /// When something was last taken.
-    taken: Option<Instant>,
-    /// Pieces that were refused since.
+    lately: Lately,
+    /// Pieces that were refused since something was last taken.
     refused: u32,
+}
+
+/// How many of the latest pieces were settled, and how many came back. Where most come back, the
+/// other side throttles or is broken, and it is no fault of theirs.
+#[derive(Debug, Default)]
+struct Lately {
+    settled: usize,
+    returned: usize,
+}
+
+impl Lately {
+    fn note(&mut self, sent: usize, exceptions: &[(usize, Fate)]) {
+        let is_back = |(_, fate): &&(usize, Fate)| *fate == Fate::Again;
+        let returned = exceptions.iter().filter(is_back).count();
+        self.returned += returned;
+        self.settled += sent.saturating_sub(returned);
+        if self.returned + self.settled > LATELY_PIECES {
+            self.returned /= 2;
+            self.settled /= 2;
+        }
+    }
+
+    fn are_most_taken(&self) -> bool {
+        self.settled > self.returned
+    }
 }
 
 type ReadOutcome<C> = Result<Vec<Translated<C>>, ReadError>;
@@ -125,7 +149,7 @@ impl<S: Sink> Courier<S> {
             keeping: None,
             keep_again: None,
             complaints: Complaints::default(),
-            taken: None,
+            lately: Lately::default(),
             refused: 0,
             sink: Arc::new(sink),
             spool: context.spool,
@@ -298,17 +322,16 @@ impl<S: Sink> Courier<S> {
                 self.works_again();
                 let sent = answer.queued.request.pieces.len();
                 if exceptions.len() < sent {
-                    self.taken = Some(now);
                     self.refused = 0;
                 }
-                let request = answer.queued.request;
-                let are_others_taken = self.takes_others(now);
+                self.lately.note(sent, &exceptions);
+                let (request, are_others_taken) = (answer.queued.request, self.lately.are_most_taken());
                 let returned = self
                     .reading
                     .settle_request(request, &exceptions, are_others_taken);
                 if returned.given_up > 0 {
                     self.counted
-                        .refused(now, "it comes back again and again, while others are taken");
+                        .refused(now, "it comes back again and again, while most others are taken");
                 }
                 // Pieces that come back are how some services throttle.
                 match returned.again.len() * 2 > sent {
@@ -350,12 +373,6 @@ impl<S: Sink> Courier<S> {
                 .rev()
                 .for_each(|part| self.outbox.try_alone(part));
         }
-    }
-
-    /// Whether something was taken lately.
-    fn takes_others(&self, now: Instant) -> bool {
-        self.taken
-            .is_some_and(|taken| now.saturating_duration_since(taken) < TAKEN_LATELY)
     }
 
     fn works_again(&mut self) {
@@ -479,5 +496,27 @@ async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_most_come_back_nothing_counts_against_them() {
+        let back = |of: usize| (0..of).map(|index| (index, Fate::Again)).collect::<Vec<_>>();
+        let mut lately = Lately::default();
+        lately.note(50, &back(1));
+        assert!(lately.are_most_taken());
+        // Throttled or broken for long: nine in ten come back.
+        for _ in 0..100 {
+            lately.note(50, &back(45));
+        }
+        assert!(!lately.are_most_taken());
+        for _ in 0..100 {
+            lately.note(50, &back(1));
+        }
+        assert!(lately.are_most_taken(), "it works again");
     }
 }

@@ -16,7 +16,7 @@ use crate::spool::{ReadError, Reader};
 const READ_BYTES: usize = 1 << 20;
 const READ_ITEMS: u32 = 10_000;
 
-/// A part that comes back so often while others are taken never will be.
+/// A part that comes back so often while most others are taken never will be.
 const RETURNS_MAX: u8 = 30;
 
 /// A record and what the sink made of it.
@@ -172,8 +172,8 @@ impl Reading {
         }
     }
 
-    /// A request was taken, but for the exceptions. Where others are taken meanwhile, what comes
-    /// back again and again is given up.
+    /// A request was taken, but for the exceptions. Where most others are taken meanwhile,
+    /// what comes back again and again is given up.
     pub fn settle_request<C>(
         &mut self,
         request: Sent<C>,
